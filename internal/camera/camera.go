@@ -1,0 +1,63 @@
+// Package camera has the sources of frames. A camera knows nothing of slabs, budgets or links: it hands over
+// one frame at a time and says what it knows about it.
+package camera
+
+import (
+	"context"
+
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// Camera is one source of frames. Its methods are called by one goroutine.
+type Camera interface {
+	// Info describes the camera. It does not change between Start and Close.
+	Info() Info
+	// Start begins the acquisition: the camera's clock and frame ids run from here.
+	Start(ctx context.Context) error
+	// Grab waits for the next frame and describes it; its pixels wait in the camera (a driver's buffer, a
+	// decoder) until Retrieve, or until the next Grab gives them up. It returns io.EOF after the last frame
+	// of a finite source, the context's error, or an error wrapping ErrFailed when the camera is no more.
+	Grab(ctx context.Context) (Grabbed, error)
+	// Retrieve writes the pixels of the frame grabbed last into dst, which has FrameBytes bytes, decoding on
+	// the way where the camera must. It is called at most once for a Grab.
+	Retrieve(dst []byte) error
+	// Close ends the acquisition and frees the device. It may be called twice.
+	Close() error
+}
+
+// Pauser is a Camera that can stop producing and go on later (Info.CanPause is set).
+type Pauser interface {
+	// Pause stops production after the frame grabbed last. No Grab is called until Resume.
+	Pause() error
+	// Resume goes on. The device timestamps show the pause as a gap, the frame ids don't.
+	Resume() error
+}
+
+// Grabbed describes a frame.
+type Grabbed struct {
+	// FrameID is the device's own number, as it came: Info.IDBits wide.
+	FrameID uint64
+	// DeviceNS is the device's timestamp in nanoseconds of Info.Device.Clock.
+	DeviceNS int64
+	// HostNS is the host's time of arrival, nanoseconds since the Unix epoch.
+	HostNS int64
+	// Incomplete marks a frame with parts missing: its pixels are not to be used.
+	Incomplete bool
+}
+
+// Info is what a camera says of itself once it is open.
+type Info struct {
+	Geometry frames.Geometry
+	// FPS is the nominal rate in frames per second, 0 where there is none (as fast as it can).
+	FPS    float64
+	Device run.Device
+	// Frames is the length of a finite source, 0 where unknown or endless.
+	Frames uint64
+	// CanPause says that the camera is a Pauser. One that cannot pause goes on producing whatever we do.
+	CanPause bool
+	// IDBits is the width of the device's frame id: 0 (none: Grab counts), 16, 32 or 64.
+	// IDSkipsZero says that the number after the largest is 1.
+	IDBits      int
+	IDSkipsZero bool
+}

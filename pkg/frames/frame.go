@@ -1,0 +1,63 @@
+package frames
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// Frame is a counted reference to one frame's pixels, which usually lie in memory that is given to
+// another frame after the last release. NewFrame's caller owns the first reference.
+//
+// Retain, Release and Pixels may be called concurrently.
+type Frame struct {
+	Header
+	pixels  []byte
+	refs    atomic.Int32
+	intact  func() bool
+	release func()
+}
+
+// NewFrame wraps pixels, which must hold h.Geometry.FrameBytes() bytes. intact, if not nil, reports
+// whether the memory still belongs to this frame; release, if not nil, runs once, at the last Release.
+func NewFrame(h Header, pixels []byte, intact func() bool, release func()) *Frame {
+	f := &Frame{Header: h, pixels: pixels, intact: intact, release: release}
+	f.refs.Store(1)
+	return f
+}
+
+// Pixels returns the frame's samples. They are invalid after the last Release: the call then returns
+// an error wrapping [ErrReleased].
+func (f *Frame) Pixels() ([]byte, error) {
+	if f.refs.Load() <= 0 {
+		return nil, fmt.Errorf("pixels of frame %d: %w", f.Seq, ErrReleased)
+	}
+	return f.pixels, nil
+}
+
+// Intact returns an error wrapping [ErrReclaimed] when the memory was given to another frame. A reader
+// whose group is not lossless asks after it has read, and discards what it made of the pixels.
+func (f *Frame) Intact() error {
+	if f.intact != nil && !f.intact() {
+		return fmt.Errorf("frame %d: %w", f.Seq, ErrReclaimed)
+	}
+	return nil
+}
+
+// Retain adds a reference: one more Release is needed. It panics on a frame that was released.
+func (f *Frame) Retain() {
+	if f.refs.Add(1) <= 1 {
+		panic("frames: Retain of a released frame")
+	}
+}
+
+// Release gives a reference back; the last one frees the memory. It panics when called too often.
+func (f *Frame) Release() {
+	switch n := f.refs.Add(-1); {
+	case n == 0:
+		if f.release != nil {
+			f.release()
+		}
+	case n < 0:
+		panic("frames: Release of a released frame")
+	}
+}
