@@ -29,6 +29,8 @@ const (
 
 	KindHeartbeat Kind = 64 // JSON, never numbered: the sender's state
 	KindReset     Kind = 65 // no body, never numbered: the receiver does not know this connection
+	KindJoin      Kind = 66 // JSON, never numbered: a member asks to join
+	KindWelcome   Kind = 67 // JSON, never numbered: the answer to KindJoin
 )
 
 // Packet is one message of the link. N numbers the packets of one direction of one connection from 1;

@@ -1,0 +1,61 @@
+package slab
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// Record is the state of a slot: what a restarted acquire finds of a frame.
+type Record struct {
+	Seq        uint64
+	FrameID    uint64
+	DeviceNS   int64
+	HostNS     int64
+	Generation uint64
+	// Holders has bit g set while lossless group g has not released the frame.
+	Holders uint32
+}
+
+// Offer is the record as it is offered to a member.
+func (r Record) Offer(slot int, epoch uint64) frames.Offer {
+	return frames.Offer{
+		Seq: r.Seq, FrameID: r.FrameID, DeviceNS: r.DeviceNS, HostNS: r.HostNS,
+		Generation: r.Generation, Epoch: epoch, Slot: uint32(slot),
+	}
+}
+
+// slotRecord is a Record in the mapped file. The generation is stored last when a frame is complete: on the
+// platforms that Go's atomics order, who sees it sees the rest.
+type slotRecord struct {
+	generation atomic.Uint64
+	seq        uint64
+	frameID    uint64
+	deviceNS   int64
+	hostNS     int64
+	crc        uint32 // of the four words before it
+	holders    atomic.Uint32
+}
+
+func slotAt(mem []byte, l layout, slot int) *slotRecord {
+	return (*slotRecord)(unsafe.Pointer(&mem[l.slotsAt+slot*slotSize]))
+}
+
+func (s *slotRecord) checksum() uint32 {
+	var b [32]byte
+	binary.LittleEndian.PutUint64(b[:], s.seq)
+	binary.LittleEndian.PutUint64(b[8:], s.frameID)
+	binary.LittleEndian.PutUint64(b[16:], uint64(s.deviceNS))
+	binary.LittleEndian.PutUint64(b[24:], uint64(s.hostNS))
+	return crc32.Checksum(b[:], castagnoli)
+}
+
+func (s *slotRecord) record() Record {
+	return Record{
+		Seq: s.seq, FrameID: s.frameID, DeviceNS: s.deviceNS, HostNS: s.hostNS,
+		Generation: s.generation.Load(), Holders: s.holders.Load(),
+	}
+}
