@@ -10,6 +10,8 @@ var (
 	ErrReset = errors.New("link reset by the other side")
 	// ErrPeerDead marks a connection whose other process has ended.
 	ErrPeerDead = errors.New("the process at the other end of the link has ended")
+	// ErrReplaced marks a connection in whose place the same process has made another.
+	ErrReplaced = errors.New("the other side has joined again")
 	// ErrRefused marks a request to join that acquire will never grant as it is.
 	ErrRefused = errors.New("join refused")
 	// ErrNoAnswer marks a request to join that nobody answered in time.

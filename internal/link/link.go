@@ -41,9 +41,9 @@ type Conn interface {
 
 // Listener is acquire's door.
 type Listener interface {
-	// Accept waits for the next member that asks to join and answers it. The request was checked by the
-	// admit function that the listener was made with.
+	// Accept waits for the next member that asked to join and was let in.
 	Accept(ctx context.Context) (Conn, error)
+	// Close ends every connection.
 	Close() error
 }
 
@@ -60,13 +60,21 @@ type Join struct {
 	Name  string `json:"name"` // unique among the camera's members; like a camera's name
 	PID   int    `json:"pid"`
 	Host  string `json:"host"`
-	// Nonce tells this attempt to join from every other one.
+	// Nonce is the process's: a member that joins again keeps it, one that was started again has another.
 	Nonce string `json:"nonce"`
+	// Conn is the number of the connection to be made, random, the same in repeats of one request.
+	Conn uint64 `json:"conn,string"`
 	// Run and Claims are what a member that was here before still holds: shards it owns and has not sealed.
 	Run    frames.RunID `json:"run,omitzero"`
 	Claims []Claim      `json:"claims,omitempty"`
 	// Restarts counts how often the member's supervisor has started it again.
 	Restarts int `json:"restarts,omitempty"`
+}
+
+// Welcome is acquire's answer to Join: JSON on the wire. The connection stands, or Refused says why not.
+type Welcome struct {
+	V       int    `json:"v"`
+	Refused string `json:"refused,omitempty"`
 }
 
 // Claim is a shard that a rejoining writer owns.

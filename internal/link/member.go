@@ -1,0 +1,304 @@
+package link
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// MemberConfig is what a consumer's membership needs.
+type MemberConfig struct {
+	Dialer  Dialer
+	Carrier Carrier
+	// Join is the request without run and claims.
+	Join Join
+	// Claims says what the member still holds, for when it joins again; nil says nothing.
+	Claims func() (frames.RunID, []Claim)
+	Logger *slog.Logger
+}
+
+// Member is the one implementation of Receiver.
+type Member struct {
+	cfg MemberConfig
+
+	// What follows is Next's alone.
+	conn    Conn
+	run     frames.RunID
+	mapping Mapping
+
+	mu      sync.Mutex // guards what follows
+	out     Conn       // conn, as Release sees it
+	pending []reply
+	kick    chan struct{}
+	stopped chan struct{}
+	sending sync.WaitGroup
+}
+
+// reply is one batch of answers of one kind.
+type reply struct {
+	kind    frames.Kind
+	body    []byte
+	records int
+}
+
+// maxRecords is how many records go into one packet: it stays far below any broker's limit.
+const maxRecords = 1024
+
+var _ Receiver = (*Member)(nil)
+
+// NewMember returns a membership that joins at the first Next. Close it.
+func NewMember(cfg MemberConfig) *Member {
+	m := &Member{cfg: cfg, kick: make(chan struct{}, 1), stopped: make(chan struct{})}
+	m.sending.Go(m.send)
+	return m
+}
+
+// Next implements Receiver.
+func (m *Member) Next(ctx context.Context) (Delivery, error) {
+	for {
+		if m.conn == nil {
+			if err := m.join(ctx); err != nil {
+				return Delivery{}, err
+			}
+		}
+		kind, body, err := m.conn.Receive(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return Delivery{}, ctx.Err()
+			}
+			m.cfg.Logger.Info("link lost, joining again", "error", err)
+			m.leave()
+			continue
+		}
+		d, err := m.open(ctx, kind, body)
+		if err != nil {
+			m.cfg.Logger.Warn("message refused", "kind", kind, "error", err)
+			continue
+		}
+		if d.Kind != 0 {
+			return d, nil
+		}
+	}
+}
+
+func (m *Member) join(ctx context.Context) error {
+	j := m.cfg.Join
+	if m.cfg.Claims != nil {
+		j.Run, j.Claims = m.cfg.Claims()
+	}
+	c, err := m.cfg.Dialer.Dial(ctx, j)
+	if err != nil {
+		return fmt.Errorf("join group %s as %s: %w", j.Group, j.Name, err)
+	}
+	m.conn = c
+	m.mu.Lock()
+	m.out, m.pending = c, nil // what was to be said to the old acquire means nothing to the new one
+	m.mu.Unlock()
+	return nil
+}
+
+func (m *Member) leave() {
+	m.mu.Lock()
+	m.out = nil
+	m.mu.Unlock()
+	m.conn.Close()
+	m.conn = nil
+}
+
+// open checks a message and makes a delivery of it; one of Kind 0 has nothing in it for the consumer.
+func (m *Member) open(ctx context.Context, kind frames.Kind, body []byte) (Delivery, error) {
+	d := Delivery{Kind: kind}
+	var err error
+	switch kind {
+	case frames.KindArmed:
+		d.Armed = &Armed{}
+		if err = decode(kind, body, d.Armed); err == nil {
+			err = m.arm(ctx, d.Armed)
+		}
+	case frames.KindAssign:
+		d.Assign, err = frames.DecodeAssignments(nil, body)
+	case frames.KindFrames:
+		d.Frames, err = m.frames(body)
+		if len(d.Frames) == 0 {
+			d.Kind = 0
+		}
+	case frames.KindLosses:
+		d.Losses, err = frames.DecodeLossRecords(nil, body)
+	case frames.KindEvent:
+		d.Event = body
+	case frames.KindEnd:
+		d.End = &End{}
+		err = decode(kind, body, d.End)
+	case frames.KindFinish:
+		d.Finish = &Finish{}
+		err = decode(kind, body, d.Finish)
+	case frames.KindClosed:
+		d.Closed = &Closed{}
+		err = decode(kind, body, d.Closed)
+	default:
+		err = fmt.Errorf("%w: acquire sends no packets of kind %d", ErrProtocol, kind)
+	}
+	return d, err
+}
+
+// arm maps the run's frames. A run that can't be mapped is refused for the consumer.
+func (m *Member) arm(ctx context.Context, a *Armed) error {
+	if m.mapping != nil && m.run == a.Spec.Run {
+		return nil
+	}
+	mapping, err := m.cfg.Carrier.Open(ctx, *a)
+	if err != nil {
+		m.Report(frames.KindReady, Ready{Run: a.Spec.Run, Error: err.Error()})
+		return err
+	}
+	if err := m.unmap(); err != nil {
+		m.cfg.Logger.Warn("unmap the slab of the run before", "error", err)
+	}
+	m.mapping, m.run = mapping, a.Spec.Run
+	return nil
+}
+
+// unmap frees the mapping. The consumer has given up every frame of the run: it asked for the next delivery
+// after Closed, or has taken another run.
+func (m *Member) unmap() error {
+	if m.mapping == nil {
+		return nil
+	}
+	err := m.mapping.Close()
+	m.mapping = nil
+	return err
+}
+
+// frames makes frames of offers. A stale offer is a frame that was released before, or reclaimed.
+func (m *Member) frames(body []byte) ([]Offered, error) {
+	offers, err := frames.DecodeOffers(nil, body)
+	if err != nil {
+		return nil, err
+	}
+	if m.mapping == nil {
+		return nil, fmt.Errorf("%w: %d frames of no run", ErrProtocol, len(offers))
+	}
+	list := make([]Offered, 0, len(offers))
+	for _, o := range offers {
+		f, err := m.mapping.Frame(o)
+		if err != nil {
+			m.cfg.Logger.Debug("offer refused", "seq", o.Seq, "slot", o.Slot, "error", err)
+			continue
+		}
+		list = append(list, Offered{Offer: o, Frame: f})
+	}
+	return list, nil
+}
+
+// Release implements Receiver.
+func (m *Member) Release(fs []Offered, outcome frames.State) {
+	for len(fs) > 0 {
+		n := min(len(fs), maxRecords)
+		for _, f := range fs[:n] {
+			f.Frame.Release()
+		}
+		m.queue(frames.KindReleases, n, func(b []byte) []byte {
+			for _, f := range fs[:n] {
+				o := f.Offer
+				b = frames.AppendRelease(b, frames.Release{Seq: o.Seq, Generation: o.Generation, Epoch: o.Epoch, Slot: o.Slot, Outcome: outcome})
+			}
+			return b
+		})
+		fs = fs[n:]
+	}
+}
+
+// Settle implements Receiver.
+func (m *Member) Settle(ls []frames.LossRecord) {
+	for len(ls) > 0 {
+		n := min(len(ls), maxRecords)
+		m.queue(frames.KindSettled, n, func(b []byte) []byte {
+			for _, l := range ls[:n] {
+				b = frames.AppendLossRecord(b, l)
+			}
+			return b
+		})
+		ls = ls[n:]
+	}
+}
+
+// Seal implements Receiver.
+func (m *Member) Seal(a frames.Assignment) {
+	m.queue(frames.KindSealed, 1, func(b []byte) []byte { return frames.AppendAssignment(b, a) })
+}
+
+// Report implements Receiver.
+func (m *Member) Report(kind frames.Kind, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		m.cfg.Logger.Error("report lost", "kind", kind, "error", err)
+		return
+	}
+	m.queue(kind, maxRecords, func(b []byte) []byte { return append(b, text...) })
+}
+
+// queue adds n records to the batch that goes out next: it is small when the link is idle and grows with load.
+func (m *Member) queue(kind frames.Kind, n int, add func([]byte) []byte) {
+	m.mu.Lock()
+	last := len(m.pending) - 1
+	if last < 0 || m.pending[last].kind != kind || m.pending[last].records+n > maxRecords {
+		m.pending = append(m.pending, reply{kind: kind})
+		last++
+	}
+	r := &m.pending[last]
+	r.body, r.records = add(r.body), r.records+n
+	m.mu.Unlock()
+	token(m.kick)
+}
+
+// send hands batches to the connection until Close.
+func (m *Member) send() {
+	for {
+		select {
+		case <-m.stopped:
+			m.flush()
+			return
+		case <-m.kick:
+			m.flush()
+		}
+	}
+}
+
+func (m *Member) flush() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.out == nil {
+		m.pending = nil
+		return
+	}
+	for i := range m.pending {
+		if err := m.out.Send(m.pending[i].kind, m.pending[i].body); err != nil && !errors.Is(err, ErrClosed) {
+			m.cfg.Logger.Debug("answer lost with the link: acquire will offer again", "error", err)
+			break
+		}
+	}
+	m.pending = m.pending[:0]
+}
+
+// Connected reports whether the member has joined, for its status.
+func (m *Member) Connected() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.out != nil && m.out.Err() == nil
+}
+
+// Close leaves the group, after Next has returned for the last time. Answers given so far are sent once more
+// at most: acquire offers what it has no answer for to others.
+func (m *Member) Close() error {
+	close(m.stopped)
+	m.sending.Wait()
+	if m.conn != nil {
+		m.leave()
+	}
+	return m.unmap()
+}

@@ -1,0 +1,45 @@
+package link
+
+import (
+	"context"
+
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// Transport carries datagrams by subject. It may lose, double and reorder them: it is what core NATS gives
+// through restarts of the broker. All methods may be called concurrently.
+type Transport interface {
+	// Publish sends one datagram and does not block on the network. It does not keep data.
+	Publish(subject string, data []byte) error
+	// Subscribe calls f for each datagram on subject (which may end in ".*"), one at a time, until the
+	// returned function is called, which waits for a running f. f is given the datagram's own subject and may
+	// keep the data.
+	Subscribe(subject string, f func(subject string, data []byte)) (unsubscribe func(), err error)
+	// Connected reports whether datagrams have a chance to get through now. While it is false nobody can
+	// be declared dead for being silent.
+	Connected() bool
+}
+
+// Subjects of the link below a camera's own ("sluice.cam0").
+func joinSubject(base string) string { return base + ".link.join" }
+
+func upSubject(base, name string) string { return base + ".link.up." + name }
+
+func downSubject(base, name string) string { return base + ".link.down." + name }
+
+// Carrier is a consumer's way from offers to pixels.
+type Carrier interface {
+	// Name is "shm" or "jetstream".
+	Name() string
+	// Open makes the run's frames reachable. It refuses what it cannot trust.
+	Open(ctx context.Context, a Armed) (Mapping, error)
+}
+
+// Mapping is an open run of a Carrier.
+type Mapping interface {
+	// Frame turns an offer into a frame. An error wrapping slab.ErrStale means that the frame is not there
+	// any more; any other that the offer breaks the protocol.
+	Frame(o frames.Offer) (*frames.Frame, error)
+	// Close frees the mapping; frames made from it must not be read any more.
+	Close() error
+}
