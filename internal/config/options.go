@@ -1,0 +1,100 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// Common are the options of every command.
+type Common struct {
+	Config    string           `name:"config" placeholder:"FILE.yaml" help:"Read options from this YAML file: the flags' names without the dashes as keys. Flags and SLUICE_… variables win over it."`
+	LogLevel  LogLevel         `name:"log-level" default:"info" placeholder:"LEVEL" help:"The least that is logged: debug, info, warn or error (${default})."`
+	LogFormat LogFormat        `name:"log-format" default:"text" placeholder:"text|json" help:"The form of log lines, which go to stderr (${default})."`
+	Version   kong.VersionFlag `name:"version" help:"Print the version and exit."`
+}
+
+// NATS says how to reach the broker.
+type NATS struct {
+	NATS           string        `name:"nats" placeholder:"URL" help:"The NATS server to use, nats://HOST:PORT; several with commas between them."`
+	NATSCreds      string        `name:"nats-creds" placeholder:"FILE" help:"A NATS credentials file."`
+	NATSFile       string        `name:"nats-file" placeholder:"FILE" hidden:"" help:"The file in which a local run's own broker says how to reach it."`
+	ConnectTimeout time.Duration `name:"connect-timeout" default:"10s" placeholder:"TIME" help:"How long to try to reach the NATS server at first (${default})."`
+}
+
+// Camera names the camera.
+type Camera struct {
+	Camera Name `name:"camera" default:"cam0" placeholder:"NAME" help:"The camera's name: a NATS subject token and part of paths (${default})."`
+}
+
+// Link are the times of the connection between acquire and its members.
+type Link struct {
+	Heartbeat time.Duration `name:"heartbeat" default:"1s" placeholder:"TIME" help:"How often each end of a link says that it lives (${default})."`
+	HungAfter time.Duration `name:"hung-after" default:"5s" placeholder:"TIME" help:"A member that is silent for this long counts as hung (${default})."`
+}
+
+// Validate refuses times that contradict each other.
+func (l Link) Validate() error {
+	if l.HungAfter < 2*l.Heartbeat {
+		return fmt.Errorf("--hung-after: %s is less than two heartbeats of %s", l.HungAfter, l.Heartbeat)
+	}
+	return nil
+}
+
+// Member is what a writer or an analyser calls itself.
+type Member struct {
+	Name     Name `name:"name" placeholder:"NAME" help:"This process's name among the camera's members (default: its group and process id)."`
+	Restarts int  `name:"restarts" hidden:"" help:"How often a supervisor has started this process again."`
+}
+
+// Capture is what a run is to be: the options of acquire that a run is armed with.
+type Capture struct {
+	Source      string        `name:"source" placeholder:"URI" help:"Where frames come from: sim:?width=&height=&dtype=&fps=&pattern=…, file:PATH; with OpenCV also v4l2:DEVICE and video:URL."`
+	Frames      Count         `name:"frames" placeholder:"N" xor:"end" help:"End after the camera has produced this many frames."`
+	Duration    time.Duration `name:"duration" placeholder:"TIME" xor:"end" help:"End after this time."`
+	Budget      ByteSize      `name:"budget" placeholder:"SIZE" help:"The limit on the bytes of frames captured and not yet released (default: two seconds at the nominal rate, within 256MiB and a quarter of the free memory; 512MiB where the rate is unknown)."`
+	OnFull      OnFull        `name:"on-full" placeholder:"pause|drop|fail" help:"What to do when the budget is full: stop the source, lose the newest frame to the ledger, or end the run in order (default: pause where the source can, else drop)."`
+	ShardFrames Count         `name:"shard-frames" placeholder:"K" help:"Frames in one shard file (default: 512MiB of them, at most 2 x budget / writers, at most 4096)."`
+	Compress    Compress      `name:"compress" default:"none" placeholder:"none|zstd[:LEVEL]" help:"How chunks are compressed; zstd's levels are 1 to 22, 1 where none is named (${default})."`
+	PixelSize   Length        `name:"pixel-size" placeholder:"LENGTH" help:"The edge of a pixel, such as 0.65um, for the store's metadata."`
+	Meta        Meta          `name:"meta" placeholder:"KEY=VALUE" help:"Metadata for the store; may be given several times."`
+	Store       string        `name:"store" placeholder:"NAME" help:"The store's folder name below the writers' root (default: CAMERA_TIME_ID.ome.zarr)."`
+	Force       bool          `name:"force" help:"Start although the disk has less free space than the run will need."`
+
+	AnalyzePolicy AnalyzePolicy `name:"analyze-policy" default:"latest" placeholder:"latest|lossless" help:"Whether the analysers get the newest frames that they can keep up with, or every frame (${default})."`
+	Reserve       Count         `name:"latest-reserve" default:"4" placeholder:"N" help:"Slots of the budget that belong to the groups with the policy latest (${default})."`
+	ReclaimAfter  time.Duration `name:"reclaim-after" default:"2s" placeholder:"TIME" help:"A frame that a member with the policy latest holds for longer is taken from it (${default})."`
+	Require       []Requirement `name:"require" default:"writer" placeholder:"GROUP[=N]" help:"Groups that must have a member, or N, before a run starts; several with commas between them (${default})."`
+	MemberTimeout time.Duration `name:"member-timeout" default:"10s" placeholder:"TIME" help:"How long to wait for the required groups (${default})."`
+	StallAfter    time.Duration `name:"stall-after" placeholder:"TIME" help:"A camera that sends nothing for this long has stalled (default: 5s or ten frames' time, whichever is more)."`
+	DrainTimeout  time.Duration `name:"drain-timeout" default:"60s" placeholder:"TIME" help:"How long a stopped run may take to write what it has, counted from the last byte that moved (${default})."`
+}
+
+// Validate refuses a store name that is a path.
+func (c Capture) Validate() error {
+	if c.Store == "" {
+		return nil
+	}
+	if err := checkStoreName(c.Store); err != nil {
+		return fmt.Errorf("--store: %w", err)
+	}
+	return nil
+}
+
+// Analysis is what the analysers compute.
+type Analysis struct {
+	Window        Window        `name:"window" default:"hann" placeholder:"hann|none" help:"The window of the spatial spectrum and of the temporal spectrum's segments (${default})."`
+	Tiles         Grid          `name:"tiles" default:"8x8" placeholder:"ROWSxCOLUMNS" help:"The grid whose mean values make the temporal spectra (${default})."`
+	Segment       Count         `name:"segment" default:"256" placeholder:"N" help:"Frames in one segment of the temporal spectrum (${default})."`
+	SpectrumEvery time.Duration `name:"spectrum-every" default:"1s" placeholder:"TIME" help:"How often spectra are published (${default})."`
+	Preview       bool          `name:"preview" default:"true" negatable:"" help:"Publish preview images, at most 512 pixels wide and 5 a second (${default})."`
+}
+
+// Validate refuses segments that have no spectrum.
+func (a Analysis) Validate() error {
+	if a.Segment < 8 || a.Segment > 1<<20 {
+		return fmt.Errorf("--segment: %d frames are not 8 to %d", a.Segment, 1<<20)
+	}
+	return nil
+}
