@@ -30,6 +30,7 @@ type Member struct {
 	conn    Conn
 	run     frames.RunID
 	mapping Mapping
+	over    bool // Closed was delivered: the mapping goes at the next Next
 
 	mu      sync.Mutex // guards what follows
 	out     Conn       // conn, as Release sees it
@@ -60,6 +61,12 @@ func NewMember(cfg MemberConfig) *Member {
 
 // Next implements Receiver.
 func (m *Member) Next(ctx context.Context) (Delivery, error) {
+	if m.over {
+		m.over = false
+		if err := m.unmap(); err != nil {
+			m.cfg.Logger.Warn("unmap the slab of the run that is over", "error", err)
+		}
+	}
 	for {
 		if m.conn == nil {
 			if err := m.join(ctx); err != nil {
@@ -140,6 +147,7 @@ func (m *Member) open(ctx context.Context, kind frames.Kind, body []byte) (Deliv
 	case frames.KindClosed:
 		d.Closed = &Closed{}
 		err = decode(kind, body, d.Closed)
+		m.over = err == nil && d.Closed.Run == m.run
 	default:
 		err = fmt.Errorf("%w: acquire sends no packets of kind %d", ErrProtocol, kind)
 	}
@@ -163,8 +171,8 @@ func (m *Member) arm(ctx context.Context, a *Armed) error {
 	return nil
 }
 
-// unmap frees the mapping. The consumer has given up every frame of the run: it asked for the next delivery
-// after Closed, or has taken another run.
+// unmap frees the mapping, and with it memory that the next run's slab needs. The consumer has given up every
+// frame of the run: it asked for the next delivery after Closed, or has taken another run.
 func (m *Member) unmap() error {
 	if m.mapping == nil {
 		return nil
