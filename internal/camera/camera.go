@@ -1,5 +1,3 @@
-// Package camera has the sources of frames. A camera knows nothing of slabs, budgets or links: it hands over
-// one frame at a time and says what it knows about it.
 package camera
 
 import (
@@ -60,4 +58,7 @@ type Info struct {
 	// IDSkipsZero says that the number after the largest is 1.
 	IDBits      int
 	IDSkipsZero bool
+	// IDFromStart says that the first frame after Start has id 0 (1 where zero is skipped), so that a first
+	// frame with a higher one tells of frames missed before it.
+	IDFromStart bool
 }
