@@ -292,6 +292,9 @@ func (s *Slab) Captured() uint64 { return s.n.captured.Load() }
 // NextEpoch gives out a shard epoch, larger than every one before it in this run.
 func (s *Slab) NextEpoch() uint64 { return s.n.epoch.Add(1) }
 
+// Epoch is the newest shard epoch that was given out.
+func (s *Slab) Epoch() uint64 { return s.n.epoch.Load() }
+
 // Sealed is the number of the first shard that is not known to be sealed; SetSealed advances it.
 func (s *Slab) Sealed() uint64 { return s.n.sealed.Load() }
 
