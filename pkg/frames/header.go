@@ -23,7 +23,10 @@ func ParseRunID(s string) (RunID, error) {
 		return id, fmt.Errorf("%w: %q has %d characters, want %d", ErrRunID, s, len(s), 2*len(id))
 	}
 	if _, err := hex.Decode(id[:], []byte(s)); err != nil {
-		return id, fmt.Errorf("%w: %q: %w", ErrRunID, s, err)
+		return RunID{}, fmt.Errorf("%w: %q: %w", ErrRunID, s, err)
+	}
+	if id.String() != s { // one id, one text: texts are parts of file names and are compared
+		return RunID{}, fmt.Errorf("%w: %q has capital letters", ErrRunID, s)
 	}
 	return id, nil
 }

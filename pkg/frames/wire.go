@@ -34,7 +34,7 @@ const (
 )
 
 // Packet is one message of the link. N numbers the packets of one direction of one connection from 1;
-// it is 0 in heartbeats and resets. Ack is the highest number up to which the sender has seen every
+// it is 0 in kinds that are never numbered. Ack is the highest number up to which the sender has seen every
 // packet of the other direction.
 type Packet struct {
 	Kind Kind
@@ -43,6 +43,10 @@ type Packet struct {
 	Ack  uint64
 	Body []byte
 }
+
+// errReserved is about bytes that must be 0 until a later version gives them a meaning: a receiver that ignored
+// them would misread that version.
+var errReserved = fmt.Errorf("%w: reserved bytes are set", ErrWire)
 
 const (
 	packetMagic      = 0x31554c53 // "SLU1" read as a little-endian word
@@ -68,7 +72,7 @@ func DecodePacket(b []byte) (Packet, error) {
 		return Packet{}, fmt.Errorf("%w: it begins with %#08x", ErrWire, m)
 	}
 	if b[5]|b[6]|b[7] != 0 {
-		return Packet{}, fmt.Errorf("%w: reserved bytes are set", ErrWire)
+		return Packet{}, errReserved
 	}
 	return Packet{
 		Kind: Kind(b[4]),
@@ -105,12 +109,16 @@ func AppendOffer(b []byte, o Offer) []byte {
 	return binary.LittleEndian.AppendUint32(b, 0)
 }
 
-// DecodeOffers appends the offers in body to dst.
+// DecodeOffers appends the offers in body to dst. The error wraps [ErrWire]; dst is returned as it was then.
 func DecodeOffers(dst []Offer, body []byte) ([]Offer, error) {
 	if err := records(body, OfferSize); err != nil {
 		return dst, err
 	}
+	given := len(dst)
 	for ; len(body) > 0; body = body[OfferSize:] {
+		if binary.LittleEndian.Uint32(body[52:]) != 0 {
+			return dst[:given], errReserved
+		}
 		dst = append(dst, Offer{
 			Seq:        binary.LittleEndian.Uint64(body),
 			FrameID:    binary.LittleEndian.Uint64(body[8:]),
@@ -149,12 +157,20 @@ func AppendRelease(b []byte, r Release) []byte {
 	return append(b, byte(r.Outcome), 0, 0, 0)
 }
 
-// DecodeReleases appends the releases in body to dst.
+// DecodeReleases appends the releases in body to dst. The error wraps [ErrWire]; dst is returned as it was
+// then.
 func DecodeReleases(dst []Release, body []byte) ([]Release, error) {
 	if err := records(body, ReleaseSize); err != nil {
 		return dst, err
 	}
+	given := len(dst)
 	for ; len(body) > 0; body = body[ReleaseSize:] {
+		if body[29]|body[30]|body[31] != 0 {
+			return dst[:given], errReserved
+		}
+		if s := State(body[28]); s != Absent && s != Durable && !s.Lost() {
+			return dst[:given], fmt.Errorf("%w: a release with the outcome %s", ErrWire, s)
+		}
 		dst = append(dst, Release{
 			Seq:        binary.LittleEndian.Uint64(body),
 			Generation: binary.LittleEndian.Uint64(body[8:]),
@@ -188,12 +204,17 @@ func AppendLossRecord(b []byte, l LossRecord) []byte {
 	return append(b, byte(l.Reason), byte(l.Stage), 0, 0, 0, 0, 0, 0)
 }
 
-// DecodeLossRecords appends the records in body to dst, each checked with [Loss.Valid].
+// DecodeLossRecords appends the records in body to dst, each checked with [Loss.Valid]. The error wraps
+// [ErrWire]; dst is returned as it was then.
 func DecodeLossRecords(dst []LossRecord, body []byte) ([]LossRecord, error) {
 	if err := records(body, LossRecordSize); err != nil {
 		return dst, err
 	}
+	given := len(dst)
 	for ; len(body) > 0; body = body[LossRecordSize:] {
+		if binary.LittleEndian.Uint64(body[56:])>>16 != 0 {
+			return dst[:given], errReserved
+		}
 		l := LossRecord{
 			Loss: Loss{
 				Seq:          binary.LittleEndian.Uint64(body),
@@ -208,7 +229,7 @@ func DecodeLossRecords(dst []LossRecord, body []byte) ([]LossRecord, error) {
 			Epoch: binary.LittleEndian.Uint64(body[48:]),
 		}
 		if err := l.Valid(); err != nil {
-			return dst, err
+			return dst[:given], err
 		}
 		dst = append(dst, l)
 	}
@@ -230,7 +251,8 @@ func AppendAssignment(b []byte, a Assignment) []byte {
 	return binary.LittleEndian.AppendUint64(b, a.Epoch)
 }
 
-// DecodeAssignments appends the assignments in body to dst.
+// DecodeAssignments appends the assignments in body to dst. The error wraps [ErrWire]; dst is returned as it
+// was then.
 func DecodeAssignments(dst []Assignment, body []byte) ([]Assignment, error) {
 	if err := records(body, AssignmentSize); err != nil {
 		return dst, err
