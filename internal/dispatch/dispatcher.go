@@ -1,0 +1,274 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// Config is what a Dispatcher needs.
+type Config struct {
+	Listener link.Listener
+	// Groups in the order of their bits in a slab's slots. At most one is sharded.
+	Groups []Group
+	// Connected reports whether the transport works: while it doesn't, nobody counts as hung for good.
+	Connected func() bool
+	// JoinTimeout is how long a run waits for a member of each required group and for their answers (10 s).
+	JoinTimeout time.Duration
+	// Hung is how long a member may be silent before it gets no new shards (5 s).
+	Hung time.Duration
+	// Reclaim is how long a latest member may keep a frame (2 s).
+	Reclaim time.Duration
+	// Note is told facts as they happen: "member joined", "shard sealed", …, with attributes. It must not
+	// block and must not call the dispatcher.
+	Note   func(kind string, attrs map[string]any)
+	Logger *slog.Logger
+}
+
+// Dispatcher keeps a camera's members and hands frames to them. Its methods may be called concurrently.
+type Dispatcher struct {
+	cfg Config
+
+	mu      sync.Mutex // guards what follows, the members' fields and the run's
+	members []*member
+	run     *runState
+	changed chan struct{} // closed and renewed when a member joins, answers or goes
+	past    map[string]int
+	stale   uint64
+}
+
+// New returns a Dispatcher; Serve makes it work.
+func New(cfg Config) (*Dispatcher, error) {
+	sharded := 0
+	for _, g := range cfg.Groups {
+		if g.Sharded {
+			sharded++
+		}
+		if g.Sharded && g.Policy != link.Lossless {
+			return nil, fmt.Errorf("group %s owns shards and must be lossless", g.Name)
+		}
+	}
+	if sharded > 1 || len(cfg.Groups) > 30 {
+		return nil, fmt.Errorf("%d groups of which %d own shards: want at most 30 and 1", len(cfg.Groups), sharded)
+	}
+	set := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	set(&cfg.JoinTimeout, 10*time.Second)
+	set(&cfg.Hung, 5*time.Second)
+	set(&cfg.Reclaim, 2*time.Second)
+	if cfg.Note == nil {
+		cfg.Note = func(string, map[string]any) {}
+	}
+	return &Dispatcher{cfg: cfg, changed: make(chan struct{}), past: map[string]int{}}, nil
+}
+
+// Serve takes members in until ctx ends, and then closes the listener.
+func (d *Dispatcher) Serve(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return d.cfg.Listener.Close()
+			case now := <-tick.C:
+				d.tick(now)
+			}
+		}
+	})
+	g.Go(func() error {
+		for {
+			c, err := d.cfg.Listener.Accept(ctx)
+			if err != nil {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return fmt.Errorf("accept members: %w", err)
+			}
+			g.Go(func() error { return d.serve(ctx, c) })
+		}
+	})
+	return g.Wait()
+}
+
+// serve works for one member until its connection ends.
+func (d *Dispatcher) serve(ctx context.Context, c link.Conn) error {
+	defer c.Close()
+	ctx, stop := context.WithCancel(ctx)
+	m := d.join(c)
+	var sending sync.WaitGroup
+	sending.Go(func() { m.out.run(ctx) })
+	defer sending.Wait()
+	defer stop()
+	for {
+		kind, body, err := c.Receive(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				d.leave(m, err)
+			}
+			return nil
+		}
+		if err := d.handle(m, kind, body); err != nil {
+			d.cfg.Logger.Warn("message refused", "member", m.name, "kind", kind, "error", err)
+		}
+	}
+}
+
+func (d *Dispatcher) join(c link.Conn) *member {
+	j := c.Peer().Join
+	m := &member{name: j.Name, conn: c, out: newOutbox(c), joined: time.Now(), nonce: j.Nonce, restarts: j.Restarts}
+	for i, g := range d.cfg.Groups {
+		if g.Name == j.Group {
+			m.group = i
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.run != nil && d.run.spec.Run == j.Run {
+		m.claims = j.Claims
+	}
+	d.members = append(d.members, m)
+	kind := "member joined"
+	if n, before := d.past[m.name]; before && n >= 0 {
+		kind = "member restarted"
+		if d.run != nil {
+			d.run.restarts++
+		}
+	}
+	d.past[m.name] = j.PID
+	d.note(kind, map[string]any{"member": m.name, "group": j.Group, "pid": j.PID, "host": j.Host})
+	if d.run != nil {
+		d.run.arm(m)
+	}
+	d.change()
+	return m
+}
+
+func (d *Dispatcher) leave(m *member, why error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m.gone = true
+	for i, other := range d.members {
+		if other == m {
+			d.members = append(d.members[:i:i], d.members[i+1:]...)
+			break
+		}
+	}
+	if !errors.Is(why, link.ErrReplaced) {
+		d.note("member lost", map[string]any{"member": m.name, "group": d.cfg.Groups[m.group].Name, "reason": why.Error(), "frames": m.outstanding})
+	}
+	if r := d.run; r != nil {
+		r.groups[m.group].gone(m)
+		r.rehead(m.group)
+		r.check()
+	}
+	d.change()
+}
+
+// change wakes those that wait for a change among the members. d.mu is held.
+func (d *Dispatcher) change() {
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// note tells a fact. d.mu is held.
+func (d *Dispatcher) note(kind string, attrs map[string]any) { d.cfg.Note(kind, attrs) }
+
+func (d *Dispatcher) tick(now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.run == nil || d.cfg.Connected != nil && !d.cfg.Connected() {
+		return
+	}
+	for _, g := range d.run.groups {
+		g.tick(now)
+	}
+	d.run.check()
+}
+
+// handle takes one message of a member. What does not fit the state is what repeats and late answers look like:
+// it is counted, not an error.
+func (d *Dispatcher) handle(m *member, kind frames.Kind, body []byte) error {
+	d.mu.Lock()
+	r := d.run
+	var freed int64
+	defer func() {
+		d.mu.Unlock()
+		if freed > 0 {
+			r.free(freed)
+		}
+	}()
+	decode := func(v any) error {
+		if err := json.Unmarshal(body, v); err != nil {
+			return fmt.Errorf("%w: packet of kind %d: %w", link.ErrProtocol, kind, err)
+		}
+		return nil
+	}
+	if m.gone || r == nil {
+		d.stale++
+		return nil
+	}
+	switch kind {
+	case frames.KindReady:
+		var a link.Ready
+		if err := decode(&a); err != nil {
+			return err
+		}
+		r.answered(m, a)
+	case frames.KindReleases:
+		rels, err := frames.DecodeReleases(nil, body)
+		for _, rel := range rels {
+			n, ok := r.release(m, rel)
+			freed += n
+			if !ok {
+				d.stale++
+			}
+		}
+		r.check()
+		return err
+	case frames.KindSettled:
+		recs, err := frames.DecodeLossRecords(nil, body)
+		for _, rec := range recs {
+			freed += r.settle(m, rec)
+		}
+		r.check()
+		return err
+	case frames.KindSealed:
+		as, err := frames.DecodeAssignments(nil, body)
+		for _, a := range as {
+			if !r.seal(m, a) {
+				d.stale++
+			}
+		}
+		r.check()
+		return err
+	case frames.KindFinished:
+		var f link.Finished
+		if err := decode(&f); err != nil {
+			return err
+		}
+		r.complete(f)
+	case frames.KindFailed:
+		var f link.Failed
+		if err := decode(&f); err != nil {
+			return err
+		}
+		r.failed(m, f)
+	default:
+		return fmt.Errorf("%w: members send no packets of kind %d", link.ErrProtocol, kind)
+	}
+	return nil
+}

@@ -1,0 +1,36 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/slab"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// Group configures a named set of members that share a camera's frames.
+type Group struct {
+	Name   string
+	Policy link.Policy
+	// Sharded groups own shards: they are told of losses, seal shards and complete the store.
+	Sharded bool
+	// Required groups must have a member before a run begins.
+	Required bool
+}
+
+// group is a Group during a run. Its methods are called with the dispatcher's mutex held.
+type group interface {
+	// offer hands over a frame that was captured or, after a restart of acquire, was not released before.
+	offer(slot int, rec slab.Record)
+	// release takes a frame back from a member. It reports whether the member held it.
+	release(m *member, rel frames.Release) bool
+	// ready brings a member into play, gone takes it out; what it held goes to others.
+	ready(m *member)
+	gone(m *member)
+	// tick is called a few times a second.
+	tick(now time.Time)
+	// quiet reports whether the group is done with every frame offered so far.
+	quiet() bool
+	// held tells what each member, and nobody (nil), has in hand.
+	held(f func(m *member, slot int))
+}

@@ -1,0 +1,53 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// member is one process of a group. The dispatcher's mutex guards its fields.
+type member struct {
+	name   string
+	group  int // index among the dispatcher's groups
+	conn   link.Conn
+	out    *outbox
+	joined time.Time
+	nonce  string
+	claims []link.Claim
+	// armed is the run that it was told of, ready whether it has agreed.
+	armed  frames.RunID
+	ready  bool
+	failed string // why it takes no more frames
+	answer link.Ready
+	gone   bool
+	// outstanding counts the frames in its hands.
+	outstanding int
+	redelivered uint64
+	restarts    int
+}
+
+// hung reports whether nothing was heard from a member for too long.
+func (m *member) hung(now time.Time, limit time.Duration) bool {
+	return now.Sub(m.conn.Peer().Heard) > limit
+}
+
+// pick returns the member with the least in hand, one that is not hung before one that is; nil where there is
+// none that takes frames.
+func (d *Dispatcher) pick(g int) *member {
+	var best *member
+	var bestHung bool
+	now := time.Now()
+	for _, m := range d.members {
+		if m.group != g || !m.ready || m.gone || m.failed != "" {
+			continue
+		}
+		hung := m.hung(now, d.cfg.Hung)
+		if best == nil || bestHung && !hung ||
+			bestHung == hung && (m.outstanding < best.outstanding || m.outstanding == best.outstanding && m.joined.Before(best.joined)) {
+			best, bestHung = m, hung
+		}
+	}
+	return best
+}

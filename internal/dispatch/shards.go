@@ -1,0 +1,265 @@
+package dispatch
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/slab"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// shards is a sharded lossless group during a run.
+type shards struct {
+	r    *runState
+	g    int
+	open map[uint64]*shard // not sealed, by number
+	// ahead has the shards beyond the first unsealed one that are sealed.
+	ahead map[uint64]bool
+	// sent counts the shards given to each member in the run: equal load goes to who had fewer.
+	sent map[string]int
+}
+
+// shard is one that is not sealed yet.
+type shard struct {
+	no    uint64
+	epoch uint64
+	owner *member
+	slots map[uint64]int // by seq: frames not released
+	loss  []*loss        // in order of seq: not settled
+}
+
+// loss is a range on its way to the ledger.
+type loss struct {
+	frames.Loss
+	entry int // in the slab's table
+	sent  bool
+}
+
+var _ group = (*shards)(nil)
+
+func newShards(r *runState, g int) *shards {
+	return &shards{r: r, g: g, open: map[uint64]*shard{}, ahead: map[uint64]bool{}, sent: map[string]int{}}
+}
+
+// shard returns the state of a shard that is not sealed, made if need be.
+func (s *shards) shard(no uint64) *shard {
+	sh := s.open[no]
+	if sh == nil {
+		sh = &shard{no: no, slots: map[uint64]int{}}
+		s.open[no] = sh
+	}
+	return sh
+}
+
+// own returns the shard with an owner, if there is anyone to own it.
+func (s *shards) own(no uint64) *shard {
+	sh := s.shard(no)
+	if sh.owner == nil {
+		if m := s.pick(); m != nil {
+			s.assign(sh, m)
+		}
+	}
+	return sh
+}
+
+// pick returns the writer for one more shard: the one that had the fewest, among those with the least in hand.
+func (s *shards) pick() *member {
+	best := s.r.d.pick(s.g)
+	if best == nil {
+		return nil
+	}
+	owned := map[*member]int{}
+	for _, sh := range s.open {
+		if sh.owner != nil {
+			owned[sh.owner]++
+		}
+	}
+	now := time.Now()
+	for _, m := range s.r.d.members {
+		if m.group != s.g || !m.ready || m.gone || m.failed != "" || m.hung(now, s.r.d.cfg.Hung) {
+			continue
+		}
+		if owned[m] < owned[best] || owned[m] == owned[best] && s.sent[m.name] < s.sent[best.name] {
+			best = m
+		}
+	}
+	return best
+}
+
+// assign gives a shard to a member under a new epoch, with all of it that is not released or settled.
+func (s *shards) assign(sh *shard, m *member) {
+	again := sh.epoch != 0
+	sh.epoch, sh.owner = s.r.slab.NextEpoch(), m
+	s.sent[m.name]++
+	s.resend(sh, again)
+}
+
+// resend says again what a shard's owner must know.
+func (s *shards) resend(sh *shard, again bool) {
+	m := sh.owner
+	m.out.assign(frames.Assignment{Shard: sh.no, Epoch: sh.epoch})
+	for _, seq := range slices.Sorted(maps.Keys(sh.slots)) {
+		slot := sh.slots[seq]
+		if rec, err := s.r.slab.Record(slot); err == nil {
+			m.outstanding++
+			if again {
+				m.redelivered++
+			}
+			m.out.offer(rec.Offer(slot, sh.epoch))
+		}
+	}
+	for _, l := range sh.loss {
+		l.sent = false
+	}
+	s.send(sh)
+}
+
+func (s *shards) offer(slot int, rec slab.Record) {
+	no := s.r.spec.Shard(rec.Seq)
+	// An orphan gets its owner before the frame is added: an assignment sends all that the shard has.
+	sh := s.own(no)
+	sh.slots[rec.Seq] = slot
+	if sh.owner != nil {
+		sh.owner.outstanding++
+		sh.owner.out.offer(rec.Offer(slot, sh.epoch))
+	}
+}
+
+func (s *shards) release(m *member, rel frames.Release) bool {
+	sh := s.open[s.r.spec.Shard(rel.Seq)]
+	if sh == nil || sh.owner != m || sh.epoch != rel.Epoch {
+		return false
+	}
+	if slot, ok := sh.slots[rel.Seq]; !ok || slot != int(rel.Slot) {
+		return false
+	}
+	delete(sh.slots, rel.Seq)
+	m.outstanding--
+	return true
+}
+
+// lose takes a range that lies in one shard. Ranges that continue each other become one while they wait.
+func (s *shards) lose(l frames.Loss) error {
+	sh := s.own(s.r.spec.Shard(l.Seq))
+	if n := len(sh.loss); n > 0 && !sh.loss[n-1].sent && l.Follows(sh.loss[n-1].Loss) {
+		last := sh.loss[n-1]
+		joined := l.Join(last.Loss)
+		entry, err := s.r.slab.GrowLoss(last.entry, joined)
+		if err != nil {
+			return err
+		}
+		last.Loss, last.entry = joined, entry
+	} else {
+		entry, err := s.r.slab.AddLoss(l)
+		if err != nil {
+			return err
+		}
+		sh.loss = append(sh.loss, &loss{Loss: l, entry: entry})
+	}
+	s.send(sh)
+	return nil
+}
+
+// send offers a shard's losses to its owner, unless some are on their way: those that come meanwhile gather.
+func (s *shards) send(sh *shard) {
+	if sh.owner == nil {
+		return
+	}
+	for _, l := range sh.loss {
+		if l.sent {
+			return
+		}
+	}
+	for _, l := range sh.loss {
+		l.sent = true
+		sh.owner.out.lose(frames.LossRecord{Loss: l.Loss, Epoch: sh.epoch})
+	}
+}
+
+// settle takes a member's word that a range is in its ledger.
+func (s *shards) settle(m *member, rec frames.LossRecord) (frames.Loss, bool) {
+	sh := s.open[s.r.spec.Shard(rec.Seq)]
+	if sh == nil || sh.owner != m || sh.epoch != rec.Epoch {
+		return frames.Loss{}, false
+	}
+	i := slices.IndexFunc(sh.loss, func(l *loss) bool { return l.sent && l.Loss == rec.Loss })
+	if i < 0 {
+		return frames.Loss{}, false
+	}
+	s.r.slab.RemoveLoss(sh.loss[i].entry)
+	sh.loss = slices.Delete(sh.loss, i, i+1)
+	s.send(sh)
+	return rec.Loss, true
+}
+
+// seal takes a member's word that a shard is complete.
+func (s *shards) seal(m *member, a frames.Assignment) bool {
+	sh := s.open[a.Shard]
+	if sh == nil || sh.owner != m || sh.epoch != a.Epoch || len(sh.slots) > 0 || len(sh.loss) > 0 {
+		return false
+	}
+	delete(s.open, a.Shard)
+	s.ahead[a.Shard] = true
+	n := s.r.slab.Sealed()
+	for s.ahead[n] {
+		delete(s.ahead, n)
+		n++
+	}
+	s.r.slab.SetSealed(n)
+	return true
+}
+
+// claim confirms the shards that a member still has from before acquire was restarted.
+func (s *shards) claim(m *member) {
+	for _, c := range m.claims {
+		if c.Shard < s.r.slab.Sealed() || s.ahead[c.Shard] || c.Epoch == 0 || c.Epoch > s.r.slab.Epoch() || c.Shard >= s.r.spec.Shards(s.r.slab.Captured()) {
+			continue
+		}
+		sh := s.shard(c.Shard)
+		if sh.owner == nil && sh.epoch <= c.Epoch {
+			sh.owner, sh.epoch = m, c.Epoch
+		}
+	}
+}
+
+func (s *shards) ready(m *member) {
+	s.claim(m)
+	for _, no := range slices.Sorted(maps.Keys(s.open)) {
+		if sh := s.open[no]; sh.owner == m {
+			s.resend(sh, true)
+		}
+	}
+	s.adopt()
+}
+
+// adopt gives every orphan an owner, if there is anyone.
+func (s *shards) adopt() {
+	for _, no := range slices.Sorted(maps.Keys(s.open)) {
+		s.own(no)
+	}
+}
+
+func (s *shards) gone(m *member) {
+	for _, sh := range s.open {
+		if sh.owner == m {
+			sh.owner = nil
+		}
+	}
+	m.outstanding = 0
+	s.adopt()
+}
+
+func (s *shards) tick(time.Time) {}
+
+func (s *shards) quiet() bool {
+	return len(s.open) == 0 && (!s.r.ended || s.r.slab.Sealed() >= s.r.spec.Shards(s.r.slab.Captured()))
+}
+
+func (s *shards) held(f func(*member, int)) {
+	for _, sh := range s.open {
+		for _, slot := range sh.slots {
+			f(sh.owner, slot)
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// Account is the run as the dispatcher sees it.
+type Account struct {
+	Captured uint64
+	Durable  uint64
+	InFlight uint64 // held by lossless groups
+	Lost     map[frames.State]uint64
+	Skipped  uint64 // by latest groups
+	Released map[string]uint64
+	Restarts int
+	// LastDurableNS is the host time when the newest durable frame was released.
+	LastDurableNS int64
+	ReadableUntil uint64
+	StorePath     string
+}
+
+// MemberAccount is one member as the dispatcher sees it.
+type MemberAccount struct {
+	Name, Group string
+	Peer        link.Peer
+	Ready, Hung bool
+	Failed      string
+	HeldFrames  int
+	HeldBytes   int64
+	// OldestNS is the host time of the oldest frame in its hands, 0 for none.
+	OldestNS    int64
+	Redelivered uint64
+	Restarts    int
+}
+
+// Account returns the numbers of the run; the zero Account when none goes on.
+func (d *Dispatcher) Account() Account {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.run
+	if r == nil {
+		return Account{}
+	}
+	a := Account{
+		Captured: r.slab.Captured(), Durable: r.durable, Lost: map[frames.State]uint64{}, Released: map[string]uint64{},
+		Restarts: r.restarts, LastDurableNS: r.lastNS, ReadableUntil: min(r.slab.Sealed()*r.spec.ShardFrames, r.slab.Captured()), StorePath: r.path,
+	}
+	for k, v := range r.lost {
+		a.Lost[k] = v
+	}
+	for k, v := range r.released {
+		a.Released[k] = v
+	}
+	for _, g := range r.groups {
+		if l, ok := g.(*latest); ok {
+			a.Skipped += l.skipped
+			if l.waiting && r.ended {
+				a.Skipped++
+			}
+		}
+	}
+	if r.shards != nil {
+		for _, sh := range r.shards.open {
+			a.InFlight += uint64(len(sh.slots))
+			for _, l := range sh.loss {
+				a.Lost[l.Reason] += l.Count
+			}
+		}
+	}
+	return a
+}
+
+// Members describes everyone who has joined.
+func (d *Dispatcher) Members() []MemberAccount {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	list := make([]MemberAccount, 0, len(d.members))
+	at := map[*member]int{}
+	for i, m := range d.members {
+		at[m] = i
+		list = append(list, MemberAccount{
+			Name: m.name, Group: d.cfg.Groups[m.group].Name, Peer: m.conn.Peer(), Ready: m.ready,
+			Hung: m.hung(now, d.cfg.Hung), Failed: m.failed, Redelivered: m.redelivered, Restarts: m.restarts,
+		})
+	}
+	if d.run == nil {
+		return list
+	}
+	for _, g := range d.run.groups {
+		g.held(func(m *member, slot int) {
+			i, ok := at[m]
+			rec, err := d.run.slab.Record(slot)
+			if !ok || err != nil {
+				return
+			}
+			a := &list[i]
+			a.HeldFrames++
+			a.HeldBytes += int64(d.run.slab.Stride())
+			if a.OldestNS == 0 || rec.HostNS < a.OldestNS {
+				a.OldestNS = rec.HostNS
+			}
+		})
+	}
+	return list
+}
+
+// Holder names the group that holds the most bytes, and how many.
+func (d *Dispatcher) Holder() (string, int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.run == nil {
+		return "", 0
+	}
+	most, name := 0, ""
+	for i, g := range d.run.groups {
+		n := 0
+		g.held(func(*member, int) { n++ })
+		if n > most {
+			most, name = n, d.cfg.Groups[i].Name
+		}
+	}
+	return name, int64(most) * int64(d.run.slab.Stride())
+}
