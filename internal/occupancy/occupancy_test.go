@@ -16,22 +16,22 @@ func TestShares(t *testing.T) {
 		if d := cmp.Diff(occupancy.Shares{}, w.Shares()); d != "" {
 			t.Errorf("without time: %s", d)
 		}
-		time.Sleep(time.Second) // of the bubble's clock
+		<-time.After(time.Second) // of the bubble's clock
 		if was := w.Switch(occupancy.Busy); was != occupancy.Starved {
 			t.Errorf("it began %s, want starved", was)
 		}
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		func() {
 			defer w.Switch(w.Switch(occupancy.Blocked))
-			time.Sleep(4 * time.Second)
+			<-time.After(4 * time.Second)
 		}()
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		w.Switch(occupancy.State(3)) // is ignored
 		want := occupancy.Shares{Busy: 0.375, Starved: 0.125, Blocked: 0.5, Interval: 8 * time.Second}
 		if d := cmp.Diff(want, w.Shares()); d != "" {
 			t.Error(d)
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		if d := cmp.Diff(occupancy.Shares{Busy: 1, Interval: time.Second}, w.Shares()); d != "" {
 			t.Errorf("a new interval begins in the present state: %s", d)
 		}

@@ -157,9 +157,7 @@ func TestTwoUnits(t *testing.T) {
 func TestRefusalIsFull(t *testing.T) {
 	b, log := newBudget(t, 100)
 	must(t, b.TryAcquire(60))
-	if err := b.TryAcquire(41); err != backpressure.ErrFull {
-		t.Fatalf("error is %v, want ErrFull itself", err)
-	}
+	wantErr(t, b.TryAcquire(41), backpressure.ErrFull)
 	wantChanges(t, log, change{open, full, 60})
 	must(t, b.Release(10))
 	wantChanges(t, log, change{full, open, 50})
@@ -296,15 +294,15 @@ func TestTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := newBudget(t, 100)
 		start := time.Now()
-		time.Sleep(time.Second) // of the bubble's clock
+		<-time.After(time.Second) // of the bubble's clock
 		must(t, b.TryAcquire(80))
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		must(t, b.TryAcquire(20))
-		time.Sleep(3 * time.Second)
+		<-time.After(3 * time.Second)
 		must(t, b.Release(100))
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		must(t, b.TryAcquire(80))
-		time.Sleep(4 * time.Second)
+		<-time.After(4 * time.Second)
 		want := backpressure.Gauge{
 			Used: 80, Limit: 100, Peak: 100, High: 75, Low: 50, State: throttled,
 			Since: start.Add(7 * time.Second), Throttled: 6 * time.Second, Full: 3 * time.Second,

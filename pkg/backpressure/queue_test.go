@@ -50,7 +50,7 @@ func drain(t *testing.T, q *backpressure.Queue[item]) (ids []int) {
 	q.Close()
 	for {
 		i, err := q.Get(t.Context())
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return ids
 		}
 		must(t, err)
@@ -202,7 +202,7 @@ func TestGetWaits(t *testing.T) {
 		}
 		for range 2 {
 			wg.Go(func() {
-				if _, err := q.Get(t.Context()); err != io.EOF {
+				if _, err := q.Get(t.Context()); !errors.Is(err, io.EOF) {
 					t.Errorf("error is %v, want io.EOF", err)
 				}
 			})
@@ -265,7 +265,7 @@ func TestQueueLosesNothing(t *testing.T) {
 					for {
 						i, err := q.Get(t.Context())
 						if err != nil {
-							if err != io.EOF {
+							if !errors.Is(err, io.EOF) {
 								t.Error(err)
 							}
 							return
@@ -283,7 +283,7 @@ func TestQueueLosesNothing(t *testing.T) {
 			if g.Dropped != uint64(len(dropped)) || p == backpressure.Block && g.Dropped != 0 {
 				t.Errorf("%d counted, %d returned as dropped", g.Dropped, len(dropped))
 			}
-			all := append(out, dropped...)
+			all := slices.Concat(out, dropped)
 			slices.Sort(all)
 			if len(all) != putters*each || len(slices.Compact(all)) != putters*each {
 				t.Errorf("%d elements came back of %d", len(all), putters*each)

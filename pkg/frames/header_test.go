@@ -16,8 +16,8 @@ func TestRunID(t *testing.T) {
 	if err != nil || id.String() != text || id.Short() != "00112233" || id.IsZero() {
 		t.Errorf("%s (%v), short %s", id, err, id.Short())
 	}
-	if !(frames.RunID{}).IsZero() || frames.NewRunID().IsZero() || frames.NewRunID() == frames.NewRunID() {
-		t.Error("new ids are not new")
+	if a, b := frames.NewRunID(), frames.NewRunID(); !(frames.RunID{}).IsZero() || a.IsZero() || a == b {
+		t.Errorf("new ids are %s and %s", a, b)
 	}
 	for _, bad := range []string{"", text[1:], text + "0", strings.ToUpper(text), "g" + text[1:], "../" + text[3:]} {
 		id, err := frames.ParseRunID(bad)

@@ -123,7 +123,7 @@ func roundTrip[R any](t *testing.T, rs []R, add func([]byte, R) []byte, decode f
 	if d := cmp.Diff(append(rs[:1:1], rs...), got); d != "" {
 		t.Errorf("%T: %s", rs[0], d)
 	}
-	for n := range len(body) {
+	for n := range body {
 		got, err := decode(rs[:1:1], body[:n])
 		if whole := n > 0 && n%size == 0; whole != (err == nil) || !whole && !errors.Is(err, frames.ErrWire) {
 			t.Errorf("%T: the error for %d bytes is %v", rs[0], n, err)
