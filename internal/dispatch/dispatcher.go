@@ -137,9 +137,7 @@ func (d *Dispatcher) join(c link.Conn) *member {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.run != nil && d.run.spec.Run == j.Run {
-		m.claims = j.Claims
-	}
+	m.claims, m.claimed = j.Claims, j.Run
 	d.members = append(d.members, m)
 	kind := "member joined"
 	if n, before := d.past[m.name]; before && n >= 0 {
@@ -151,6 +149,7 @@ func (d *Dispatcher) join(c link.Conn) *member {
 	d.past[m.name] = j.PID
 	d.note(kind, map[string]any{"member": m.name, "group": j.Group, "pid": j.PID, "host": j.Host})
 	if d.run != nil {
+		d.run.claim(m)
 		d.run.arm(m)
 	}
 	d.change()

@@ -23,6 +23,7 @@ type latest struct {
 // loan is a frame in a member's hands.
 type loan struct {
 	slot       int
+	seq        uint64
 	generation uint64
 	since      time.Time
 	reclaimed  bool // the slot was taken back; the member is busy until it says so
@@ -64,7 +65,7 @@ func (l *latest) hand() {
 		}
 		l.waiting = false
 		l.r.holdLatest(l.newest)
-		l.lent[m] = loan{slot: l.newest, generation: l.record.Generation, since: now}
+		l.lent[m] = loan{slot: l.newest, seq: l.record.Seq, generation: l.record.Generation, since: now}
 		m.outstanding++
 		m.out.offer(l.record.Offer(l.newest, 0))
 		return
@@ -114,7 +115,7 @@ func (l *latest) tick(now time.Time) {
 		m.outstanding--
 		l.skipped++
 		l.r.returnLoan(have.slot)
-		l.r.d.note("reclaimed", map[string]any{"member": m.name, "seq": have.slot})
+		l.r.d.note("reclaimed", map[string]any{"member": m.name, "seq": have.seq})
 	}
 	l.hand()
 }

@@ -15,7 +15,9 @@ type member struct {
 	out    *outbox
 	joined time.Time
 	nonce  string
-	claims []link.Claim
+	// claims are the shards of run claimed that it says it still owns.
+	claims  []link.Claim
+	claimed frames.RunID
 	// armed is the run that it was told of, ready whether it has agreed.
 	armed  frames.RunID
 	ready  bool

@@ -102,6 +102,7 @@ func (d *Dispatcher) begin(c RunConfig) error {
 	}
 	for _, m := range d.members {
 		m.ready, m.failed, m.outstanding = false, "", 0
+		r.claim(m) // all claims before anybody is ready and takes what nobody owns
 	}
 	for _, m := range d.members {
 		r.arm(m)

@@ -59,11 +59,20 @@ func (r *runState) arm(m *member) {
 	if r.head[m.group] == "" {
 		r.head[m.group] = m.name
 	}
-	m.armed, m.ready = r.spec.Run, false
+	if m.armed != r.spec.Run {
+		m.armed, m.ready = r.spec.Run, false
+	}
 	r.tell(m, frames.KindArmed, link.Armed{
 		Spec: r.spec, Slab: r.slab.Path(), Policy: r.d.cfg.Groups[m.group].Policy,
 		Primary: r.head[m.group], Resumed: r.created,
 	})
+}
+
+// claim confirms the shards that a member still owns from before acquire was restarted.
+func (r *runState) claim(m *member) {
+	if r.shards != nil && m.group == r.shards.g && m.claimed == r.spec.Run {
+		r.shards.claim(m)
+	}
 }
 
 func (r *runState) tell(m *member, kind frames.Kind, body any) {
@@ -137,10 +146,13 @@ func (r *runState) answered(m *member, a link.Ready) {
 // release takes a frame back. It returns the bytes that the budget gets.
 func (r *runState) release(m *member, rel frames.Release) (int64, bool) {
 	slot := int(rel.Slot)
-	rec, err := r.slab.Record(slot)
 	g := r.d.cfg.Groups[m.group]
-	if err != nil || rec.Seq != rel.Seq || rec.Generation != rel.Generation && g.Policy == link.Lossless {
-		return 0, false
+	// A latest group looks at its loan alone: the slot may have been reclaimed and hold another frame.
+	if g.Policy == link.Lossless {
+		rec, err := r.slab.Record(slot)
+		if err != nil || rec.Seq != rel.Seq || rec.Generation != rel.Generation {
+			return 0, false
+		}
 	}
 	if !r.groups[m.group].release(m, rel) {
 		return 0, false

@@ -120,7 +120,7 @@ func (s *shards) offer(slot int, rec slab.Record) {
 	// An orphan gets its owner before the frame is added: an assignment sends all that the shard has.
 	sh := s.own(no)
 	sh.slots[rec.Seq] = slot
-	if sh.owner != nil {
+	if sh.owner != nil && sh.owner.ready { // one that is not ready yet is told all when it is
 		sh.owner.outstanding++
 		sh.owner.out.offer(rec.Offer(slot, sh.epoch))
 	}
@@ -163,7 +163,7 @@ func (s *shards) lose(l frames.Loss) error {
 
 // send offers a shard's losses to its owner, unless some are on their way: those that come meanwhile gather.
 func (s *shards) send(sh *shard) {
-	if sh.owner == nil {
+	if sh.owner == nil || !sh.owner.ready {
 		return
 	}
 	for _, l := range sh.loss {
@@ -224,7 +224,6 @@ func (s *shards) claim(m *member) {
 }
 
 func (s *shards) ready(m *member) {
-	s.claim(m)
 	for _, no := range slices.Sorted(maps.Keys(s.open)) {
 		if sh := s.open[no]; sh.owner == m {
 			s.resend(sh, true)
