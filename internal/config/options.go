@@ -71,8 +71,11 @@ type Capture struct {
 	DrainTimeout  time.Duration `name:"drain-timeout" default:"60s" placeholder:"TIME" help:"How long a stopped run may take to write what it has, counted from the last byte that moved (${default})."`
 }
 
-// Validate refuses a store name that is a path.
+// Validate refuses a store name that is a path, and too much metadata.
 func (c Capture) Validate() error {
+	if err := c.Meta.check(); err != nil {
+		return fmt.Errorf("--meta: %w", err)
+	}
 	if c.Store == "" {
 		return nil
 	}

@@ -1,0 +1,98 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicedaq/sluice/internal/exit"
+)
+
+// How long a request may take where the context has no deadline. Arming waits for members.
+const (
+	requestTime = 10 * time.Second
+	armTime     = time.Minute
+)
+
+// Client asks a camera's acquire. It is a [Control] too: its methods do what acquire's do, and errors come
+// back with their exit codes. Where nobody answers, the error wraps ErrNoAnswer with code exit.Unavailable.
+type Client struct {
+	nc     *nats.Conn
+	camera string
+}
+
+var _ Control = (*Client)(nil)
+
+// NewClient makes a client of the camera.
+func NewClient(nc *nats.Conn, camera string) *Client { return &Client{nc: nc, camera: camera} }
+
+// Arm implements [Control].
+func (c *Client) Arm(ctx context.Context, r ArmRequest) (Armed, error) {
+	return ask[Armed](ctx, c, VerbArm, r, armTime)
+}
+
+// Start implements [Control].
+func (c *Client) Start(ctx context.Context, r RunRequest) (Ack, error) {
+	return ask[Ack](ctx, c, VerbStart, r, requestTime)
+}
+
+// Stop implements [Control].
+func (c *Client) Stop(ctx context.Context, r StopRequest) (Ack, error) {
+	return ask[Ack](ctx, c, VerbStop, r, requestTime)
+}
+
+// Pause implements [Control].
+func (c *Client) Pause(ctx context.Context, r RunRequest) (Ack, error) {
+	return ask[Ack](ctx, c, VerbPause, r, requestTime)
+}
+
+// Resume implements [Control].
+func (c *Client) Resume(ctx context.Context, r RunRequest) (Ack, error) {
+	return ask[Ack](ctx, c, VerbResume, r, requestTime)
+}
+
+// Status implements [Control].
+func (c *Client) Status(ctx context.Context, r RunRequest) (Status, error) {
+	return ask[Status](ctx, c, VerbStatus, r, requestTime)
+}
+
+// ask sends one request and waits for its answer, at most for limit where ctx has no deadline.
+func ask[Res any](ctx context.Context, c *Client, verb Verb, request any, limit time.Duration) (Res, error) {
+	var result Res
+	body, err := json.Marshal(request)
+	if err != nil {
+		return result, fmt.Errorf("encoding the request %s: %w", verb, err)
+	}
+	if _, has := ctx.Deadline(); !has {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	msg, err := c.nc.RequestWithContext(ctx, ControlSubject(c.camera, verb), body)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return result, exit.Errorf(exit.Unavailable, "%w: no acquire of camera %s is there to %s", ErrNoAnswer, c.camera, verb)
+	case errors.Is(err, context.DeadlineExceeded):
+		return result, exit.Errorf(exit.Unavailable, "%w: acquire of camera %s did not answer %s in time", ErrNoAnswer, c.camera, verb)
+	case err != nil:
+		return result, fmt.Errorf("asking camera %s to %s: %w", c.camera, verb, err)
+	}
+	var reply Reply
+	if err := json.Unmarshal(msg.Data, &reply); err != nil {
+		return result, fmt.Errorf("reading the answer to %s: %w", verb, err)
+	}
+	if !reply.OK {
+		if reply.Error == nil {
+			return result, fmt.Errorf("%s: the answer is neither ok nor an error", verb)
+		}
+		return result, &exit.Error{Code: reply.Error.Code, Err: errors.New(reply.Error.Message)}
+	}
+	if err := json.Unmarshal(reply.Result, &result); err != nil {
+		return result, fmt.Errorf("reading the answer to %s: %w", verb, err)
+	}
+	return result, nil
+}

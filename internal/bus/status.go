@@ -1,0 +1,143 @@
+package bus
+
+import (
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// State is what a camera's acquire is doing.
+type State string
+
+// The states.
+const (
+	StateIdle     State = "idle"     // no run
+	StateArming   State = "arming"   // opening the camera, making the slab, waiting for members
+	StateWaiting  State = "waiting"  // armed, waits for start
+	StateRunning  State = "running"  // frames are captured
+	StatePaused   State = "paused"   // the source is paused, by a user or because the budget is full
+	StateDraining State = "draining" // the camera has ended, members still work
+	StateFault    State = "fault"    // something needs a person: see the reason
+)
+
+// BudgetState is how full the budget is.
+type BudgetState string
+
+// The budget's states.
+const (
+	BudgetOpen      BudgetState = "open"
+	BudgetThrottled BudgetState = "throttled" // above the high watermark
+	BudgetFull      BudgetState = "full"      // at the limit
+)
+
+// Status is acquire's account of the camera. It is published once a second and is control.status' result.
+type Status struct {
+	Envelope
+	State State `json:"state"`
+	// Since is when the state began, Reason why, in words.
+	Since    time.Time `json:"since"`
+	Reason   string    `json:"reason,omitempty"`
+	Software string    `json:"software"`
+	PID      int       `json:"pid"`
+	Restarts int       `json:"restarts"` // of acquire
+
+	Source   string           `json:"source,omitempty"` // without passwords
+	Geometry *frames.Geometry `json:"geometry,omitempty"`
+	Store    string           `json:"store,omitempty"` // path on the writer's host
+	// Frames is how many frames the run is to produce, 0 where it ends otherwise.
+	Frames uint64 `json:"frames,omitempty"`
+
+	Captured     uint64            `json:"captured"`
+	Durable      uint64            `json:"durable"`
+	InFlight     uint64            `json:"in_flight"` // captured, neither durable nor ledgered
+	Lost         uint64            `json:"lost"`
+	LostByReason map[string]uint64 `json:"lost_by_reason,omitempty"`
+	// ReadableUntilSeq is the seq up to which a reader finds the store complete.
+	ReadableUntilSeq uint64 `json:"readable_until_seq"`
+
+	Rate    Rate         `json:"rate"`
+	Budget  Budget       `json:"budget"`
+	Members []Member     `json:"members,omitempty"`
+	LastRun *run.Summary `json:"last_run,omitempty"`
+}
+
+// Rate has frame rates in frames per second and the raw pixel rate.
+type Rate struct {
+	Nominal        float64 `json:"nominal"`  // 0 where the camera has none
+	Measured       float64 `json:"measured"` // captured, over the last second
+	Durable        float64 `json:"durable"`  // durable, over the last second
+	BytesPerSecond float64 `json:"bytes_per_second"`
+}
+
+// Budget is the state of the byte budget.
+type Budget struct {
+	State            BudgetState `json:"state"`
+	Bytes            int64       `json:"bytes"` // in use, the reserve included
+	Limit            int64       `json:"limit"`
+	Peak             int64       `json:"peak"`
+	Holder           string      `json:"holder,omitempty"` // the group that holds the most
+	PausedSeconds    float64     `json:"paused_seconds"`
+	ThrottledSeconds float64     `json:"throttled_seconds"`
+	// SecondsToFull is when the budget will be full at the present rates; absent where it won't.
+	SecondsToFull *float64 `json:"seconds_to_full,omitempty"`
+}
+
+// Member is what acquire knows of one member.
+type Member struct {
+	Name    string `json:"name"`
+	Group   string `json:"group"`
+	Policy  string `json:"policy"`
+	Host    string `json:"host"`
+	PID     int    `json:"pid"`
+	Carrier string `json:"carrier"`
+	State   string `json:"state"` // "live", "hung" or "lost"
+	Primary bool   `json:"primary,omitempty"`
+
+	HeldBytes  int64  `json:"held_bytes"`
+	HeldFrames uint64 `json:"held_frames"`
+	// OldestUnreleasedNS is the age in nanoseconds of the oldest frame that it holds.
+	OldestUnreleasedNS int64  `json:"oldest_unreleased_ns,string"`
+	Skipped            uint64 `json:"skipped"`
+	Redelivered        uint64 `json:"redelivered"`
+	Restarts           int    `json:"restarts"`
+	Work
+	Writer *WriterStatus `json:"writer,omitempty"`
+}
+
+// Work is what a member says of its work in the run.
+type Work struct {
+	Frames uint64 `json:"frames"` // done
+	Bytes  uint64 `json:"bytes"`  // of pixels, done
+	// Shares of the last interval's time, 0 to 1.
+	Busy    float64 `json:"busy"`
+	Starved float64 `json:"starved"` // waits for frames
+	Blocked float64 `json:"blocked"` // waits for the disk
+}
+
+// WriterStatus is a writer's disk.
+type WriterStatus struct {
+	Path         string `json:"path"`
+	FreeBytes    uint64 `json:"free_bytes"`
+	StoredBytes  uint64 `json:"stored_bytes"`
+	SyncP50NS    int64  `json:"sync_p50_ns,string"`
+	SyncP99NS    int64  `json:"sync_p99_ns,string"`
+	DurableP50NS int64  `json:"durable_p50_ns,string"` // capture → durable
+	DurableP99NS int64  `json:"durable_p99_ns,string"`
+	Direct       bool   `json:"direct"`
+	Fallback     string `json:"fallback,omitempty"` // why not direct
+}
+
+// MemberStatus is a member's own account, published once a second.
+type MemberStatus struct {
+	Envelope
+	Group    string        `json:"group"`
+	PID      int           `json:"pid"`
+	Software string        `json:"software"`
+	Restarts int           `json:"restarts"`
+	Skipped  uint64        `json:"skipped"`
+	RSSBytes int64         `json:"rss_bytes"` // anonymous memory
+	Joined   bool          `json:"joined"`    // whether acquire has it as a member
+	Work                   // of the run
+	Writer   *WriterStatus `json:"writer,omitempty"`
+}
