@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,7 +66,7 @@ func (c *camera) Status(context.Context, bus.RunRequest) (bus.Status, error) {
 	return bus.Status{State: bus.StateArming, Captured: 1 << 60}, nil
 }
 
-func serve(t *testing.T, srv *bustest.Server) (*camera, *bus.Service, *nats.Conn) {
+func serve(t *testing.T, srv *bustest.Server) (*camera, *bus.Service) {
 	t.Helper()
 	nc := srv.Connect("acquire")
 	c := &camera{armed: make(chan bus.ArmRequest, 1), release: make(chan struct{}), run: frames.NewRunID()}
@@ -78,12 +79,12 @@ func serve(t *testing.T, srv *bustest.Server) (*camera, *bus.Service, *nats.Conn
 			t.Error(err)
 		}
 	})
-	return c, s, nc
+	return c, s
 }
 
 func TestControl(t *testing.T) {
 	srv := bustest.Start(t)
-	c, _, _ := serve(t, srv)
+	c, _ := serve(t, srv)
 	client := bus.NewClient(srv.Connect("ctl"), "cam0")
 	ctx := t.Context()
 
@@ -128,7 +129,7 @@ func TestControlRefusesBadRequests(t *testing.T) {
 	nc := srv.Connect("ctl")
 	for body, want := range map[string]string{
 		`{"framse":3}`:       `bad request: unknown field "framse"`,
-		`{"frames":0}`:       ``,
+		`{"frames":0}`:       `bad request: bad value: "0" is not a whole number of at least 1`,
 		`{"source":3}`:       `bad request: field "source": a JSON number is not wanted here`,
 		`{"budget":"0"}`:     `bad request: bad value: the size "0" is zero: it must be more`,
 		`{"duration":"-1s"}`: `bad request: bad request: "-1s" is not a time of more than zero, such as 10s`,
@@ -136,9 +137,6 @@ func TestControlRefusesBadRequests(t *testing.T) {
 		`[`:                  `bad request: unexpected EOF`,
 		`{"meta":{"a":"` + strings.Repeat("x", bus.MaxRequest) + `"}}`: `bad request: 65553 bytes are more than 65536`,
 	} {
-		if want == "" {
-			continue
-		}
 		msg, err := nc.Request(bus.ControlSubject("cam0", bus.VerbArm), []byte(body), 5*time.Second)
 		if err != nil {
 			t.Fatal(err)
@@ -161,7 +159,7 @@ func TestControlRefusesBadRequests(t *testing.T) {
 
 func TestCloseCancelsRequests(t *testing.T) {
 	srv := bustest.Start(t)
-	c, s, _ := serve(t, srv)
+	c, s := serve(t, srv)
 	client := bus.NewClient(srv.Connect("ctl"), "cam0")
 	errs := make(chan error)
 	go func() {
@@ -226,7 +224,7 @@ func TestPublisher(t *testing.T) {
 		if err != nil || msg.Subject != want {
 			t.Fatalf("message %d: %v, %v, want %s", i, msg, err, want)
 		}
-		if i == 0 && string(msg.Data) != string(line) {
+		if i == 0 && !bytes.Equal(msg.Data, line) {
 			t.Errorf("event: %s\nline:  %s", msg.Data, line)
 		}
 		if i == 3 && strings.Contains(string(msg.Data), `"run"`) {

@@ -149,17 +149,14 @@ func (r *resolver) load(ctx *kong.Context) error {
 
 // explain makes one clear line of a parser's error, and adds where the option came from unless it was a flag.
 func (r *resolver) explain(err error) error {
-	if errors.Is(err, ErrFile) {
-		// The parser puts the name of the flag before it that it happened to look up first.
-		for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-			if fe, ok := inner.(*fileError); ok {
-				return fe
-			}
-		}
+	// The parser puts the name of the flag before a file's error that it happened to look up first.
+	var fe *fileError
+	if errors.As(err, &fe) {
+		return fe
 	}
 	text := strings.ReplaceAll(err.Error(), ErrValue.Error()+": ", "")
 	text = strings.Join(strings.Fields(text), " ")
-	if m := regexp.MustCompile(`^--([a-z-]+)\b`).FindStringSubmatch(text); m != nil && r.from[m[1]] != "" {
+	if m := regexp.MustCompile(`^--([a-z-]+)\b`).FindStringSubmatch(text); len(m) == 2 && r.from[m[1]] != "" {
 		text += " (from " + r.from[m[1]] + ")"
 	}
 	return &lineError{text: text, err: err}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
@@ -11,6 +12,11 @@ import (
 
 // Count is a number of things, at least one where it was given.
 type Count uint64
+
+var (
+	_ json.Unmarshaler = (*Count)(nil)
+	_ json.Marshaler   = Count(0)
+)
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (c *Count) UnmarshalText(text []byte) error {
@@ -24,6 +30,12 @@ func (c *Count) UnmarshalText(text []byte) error {
 
 // MarshalText implements [encoding.TextMarshaler].
 func (c Count) MarshalText() ([]byte, error) { return strconv.AppendUint(nil, uint64(c), 10), nil }
+
+// UnmarshalJSON implements [json.Unmarshaler]: a count is a number there.
+func (c *Count) UnmarshalJSON(b []byte) error { return c.UnmarshalText(b) }
+
+// MarshalJSON implements [json.Marshaler].
+func (c Count) MarshalJSON() ([]byte, error) { return c.MarshalText() }
 
 // Name is the name of a camera or of a member: 1 to 32 of a-z 0-9 _ -, beginning with a letter or digit.
 type Name string
