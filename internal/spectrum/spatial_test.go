@@ -1,0 +1,197 @@
+package spectrum_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/sluicedaq/sluice/internal/spectrum"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+func TestWaveHasItsPeakAtExactlyItsBin(t *testing.T) {
+	g := mono(512, 512, frames.Uint16)
+	for _, w := range []spectrum.Window{spectrum.WindowNone, spectrum.WindowHann} {
+		for _, c := range []struct{ ky, kx, wantKY, wantKX int }{{5, 12, 5, 12}, {-5, 12, -5, 12}, {5, -12, -5, 12}, {7, 0, 7, 0}, {-7, 0, 7, 0}} {
+			r := spatial(t, g, w, wave(g, 1000, 0, 0, 0, 0.3, c.ky, c.kx))
+			p := r.Peaks[0]
+			if p.KY != c.wantKY || p.KX != c.wantKX {
+				t.Errorf("%s (%d, %d): peak at (%d, %d)", w, c.ky, c.kx, p.KY, p.KX)
+			}
+			near(t, "amplitude", p.Amplitude, 300, 1e-3, 300)
+			if p.FY != float64(c.wantKY)/512 || p.FX != float64(c.wantKX)/512 {
+				t.Errorf("%s: peak at (%v, %v) cycles/pixel", w, p.FY, p.FX)
+			}
+			near(t, "mean", r.Mean, 1000, 1e-4, 1000)
+		}
+	}
+}
+
+// TestParseval checks that the power of all bins is the variance of the windowed samples, computed here
+// from its definition.
+func TestParseval(t *testing.T) {
+	for _, g := range []frames.Geometry{
+		mono(64, 64, frames.Uint16), mono(33, 47, frames.Uint8), mono(1, 100, frames.Uint8), mono(101, 2, frames.Uint16),
+		mono(2, 2, frames.Uint8), {Height: 31, Width: 18, Channels: 3, Dtype: frames.Uint16},
+	} {
+		r := rand.New(rand.NewPCG(3, uint64(g.FrameBytes())))
+		samples := make([]float64, g.Height*g.Width*g.Channels)
+		for i := range samples {
+			samples[i] = float64(r.IntN(1 << (8 * g.Dtype.Size())))
+		}
+		plain := spatial(t, g, spectrum.WindowNone, encode(g, samples))
+		mean, variance := moments(g, samples)
+		near(t, g.String()+" mean", plain.Mean, mean, 1e-12, mean)
+		near(t, g.String()+" variance", plain.Variance, variance, 1e-6, variance)
+		for _, s := range []*spectrum.SpatialSpectrum{plain, spatial(t, g, spectrum.WindowHann, encode(g, samples))} {
+			near(t, fmt.Sprintf("%s %s total", g, s.Window), s.Total, s.Variance, 1e-6, s.Variance)
+			total, count := 0.0, int64(0)
+			for i, p := range s.Radial {
+				total += p * float64(s.RadialCount[i])
+				count += s.RadialCount[i]
+			}
+			near(t, fmt.Sprintf("%s %s radial sum", g, s.Window), total, s.Total, 1e-12, s.Total)
+			if count != int64(g.Height*g.Width) {
+				t.Errorf("%s: the radial bins have %d members, want %d", g, count, g.Height*g.Width)
+			}
+		}
+	}
+}
+
+// moments are the mean and the variance of the mean of the planes.
+func moments(g frames.Geometry, samples []float64) (mean, variance float64) {
+	n := g.Height * g.Width
+	plane := make([]float64, n)
+	for i, v := range samples {
+		plane[i%n] += v / float64(g.Channels)
+	}
+	for _, v := range plane {
+		mean += v / float64(n)
+	}
+	for _, v := range plane {
+		variance += (v - mean) * (v - mean) / float64(n)
+	}
+	return mean, variance
+}
+
+func TestConstantFramesHaveNoPeaks(t *testing.T) {
+	for _, g := range []frames.Geometry{mono(1, 1, frames.Uint8), mono(1, 2, frames.Uint16), mono(3, 3, frames.Uint16), mono(40, 7, frames.Uint8)} {
+		samples := make([]float64, g.Height*g.Width)
+		for i := range samples {
+			samples[i] = 77
+		}
+		r := spatial(t, g, spectrum.WindowHann, encode(g, samples))
+		if r.Mean != 77 || r.Variance != 0 || r.Total != 0 || r.Sharpness != 0 || len(r.Peaks) != 0 {
+			t.Errorf("%s: %+v", g, r)
+		}
+	}
+}
+
+func TestSharpnessFallsWithBlur(t *testing.T) {
+	g := mono(128, 128, frames.Uint16)
+	r := rand.New(rand.NewPCG(5, 5))
+	img := make([]float64, g.Height*g.Width)
+	for i := range img {
+		img[i] = float64(r.IntN(4000))
+	}
+	last := 1.0
+	for blur := range 4 {
+		s := spatial(t, g, spectrum.WindowNone, encode(g, img)).Sharpness
+		if s >= last || s <= 0 {
+			t.Errorf("blurred %d times: sharpness %v after %v", blur, s, last)
+		}
+		last = s
+		next := make([]float64, len(img))
+		for i := range img {
+			y, x := i/128, i%128
+			for d := range 9 {
+				next[i] += img[(y+d/3+127)%128*128+(x+d%3+127)%128] / 9
+			}
+		}
+		img = next
+	}
+	// White noise has the mean square frequency of the whole square, (1/12 + 1/12).
+	white := spatial(t, g, spectrum.WindowNone, encode(g, whiteNoise(g, r))).Sharpness
+	near(t, "white noise", white, math.Sqrt(1.0/6), 0.02, white)
+}
+
+func whiteNoise(g frames.Geometry, r *rand.Rand) []float64 {
+	xs := make([]float64, g.Height*g.Width)
+	for i := range xs {
+		xs[i] = float64(r.IntN(4000))
+	}
+	return xs
+}
+
+func TestLargeFramesAreAnalysedInTheMiddle(t *testing.T) {
+	g := mono(300, 400, frames.Uint8)
+	s, err := spectrum.NewSpatial(spectrum.SpatialConfig{Geometry: g, Window: spectrum.WindowNone, Peaks: 3, MaxBytes: 8 * 200 * 150})
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := make([]float64, g.Height*g.Width) // bright but for the middle
+	for i := range samples {
+		if y, x := i/400, i%400; y < 75 || y >= 225 || x < 100 || x >= 300 {
+			samples[i] = 255
+		}
+	}
+	if err := s.Load(encode(g, samples)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Compute()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Height*r.Width > 200*150 || r.Height < 120 || r.Width < 160 {
+		t.Errorf("a region of %d x %d", r.Height, r.Width)
+	}
+	if r.Y != (300-r.Height)/2 || r.X != (400-r.Width)/2 || r.Mean != 0 {
+		t.Errorf("region at (%d, %d) with mean %v", r.Y, r.X, r.Mean)
+	}
+	if s.Bytes() > 8*200*150+100_000 {
+		t.Errorf("%d bytes for planes of %d", s.Bytes(), 8*200*150)
+	}
+}
+
+func TestSpatialRefusesNonsense(t *testing.T) {
+	good := spectrum.SpatialConfig{Geometry: mono(4, 4, frames.Uint8), Window: spectrum.WindowHann, Peaks: 1, MaxBytes: 1 << 20}
+	for name, change := range map[string]func(*spectrum.SpatialConfig){
+		"window":   func(c *spectrum.SpatialConfig) { c.Window = "kaiser" },
+		"peaks":    func(c *spectrum.SpatialConfig) { c.Peaks = 0 },
+		"memory":   func(c *spectrum.SpatialConfig) { c.MaxBytes = 10 },
+		"geometry": func(c *spectrum.SpatialConfig) { c.Geometry.Height = 0 },
+	} {
+		c := good
+		change(&c)
+		if _, err := spectrum.NewSpatial(c); !errors.Is(err, spectrum.ErrConfig) && !errors.Is(err, frames.ErrGeometry) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s, err := spectrum.NewSpatial(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Load(make([]byte, 15)); !errors.Is(err, spectrum.ErrSize) {
+		t.Errorf("a short frame: %v", err)
+	}
+}
+
+func BenchmarkSpatial(b *testing.B) {
+	g := mono(512, 512, frames.Uint16)
+	s, err := spectrum.NewSpatial(spectrum.SpatialConfig{Geometry: g, Window: spectrum.WindowHann, Peaks: 10, MaxBytes: 1 << 30})
+	if err != nil {
+		b.Fatal(err)
+	}
+	pixels := encode(g, whiteNoise(g, rand.New(rand.NewPCG(1, 1))))
+	b.SetBytes(int64(len(pixels)))
+	for b.Loop() {
+		if err := s.Load(pixels); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Compute(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
