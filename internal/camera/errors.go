@@ -15,6 +15,6 @@ var (
 	// ErrOrder marks a call that the Camera's contract does not allow at that moment: Grab before Start or
 	// after Close, Retrieve without a Grab or twice, a dst of another size than a frame.
 	ErrOrder = errors.New("camera call out of order")
-	// ErrFrameID marks a frame id that a camera cannot have sent by its own description.
+	// ErrFrameID marks a description of frame ids that no camera has.
 	ErrFrameID = errors.New("frame id")
 )

@@ -1,0 +1,23 @@
+//go:build !opencv
+
+package source
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sluicedaq/sluice/internal/camera"
+	"github.com/sluicedaq/sluice/internal/camera/file"
+)
+
+func openVideo(_ context.Context, c file.Config, why error, _ Options) (camera.Camera, error) {
+	return nil, needOpenCV(fmt.Sprintf("file:%s is neither Y4M, PNG nor TIFF (%v), and a video file", c.Path, why))
+}
+
+func openDevice(_ context.Context, d device, _ Options) (camera.Camera, error) {
+	return nil, needOpenCV("v4l2:" + d.Path)
+}
+
+func openURL(_ context.Context, url string, _ Options) (camera.Camera, error) {
+	return nil, needOpenCV(camera.Redact("video:" + url))
+}
