@@ -1,0 +1,77 @@
+# `make help` lists what there is. Everything but the targets for OpenCV, race and readers needs only Go, make
+# and git.
+
+VERSION ?= 0.1.0
+PKGS    ?= ./...
+
+MODULE  := github.com/sluicedaq/sluice
+LDFLAGS := -s -w -X $(MODULE)/internal/config.version=$(VERSION)
+BINS    := acquire writer analyze sluice
+LINT    := .cache/golangci-lint
+TESTCOUNT := .cache/testcount
+
+# What `make demo` shows: ten seconds of a wave that moves in time and space, about 500 MB on disk.
+DEMO_SOURCE ?= sim:?width=512&height=512&dtype=uint16&fps=100&pattern=wave&hz=7&kx=12&ky=5
+DEMO_FLAGS  ?= --frames 1000 --writers 2 --analyzers 1
+DEMO_OUT    ?= data
+
+FUZZTIME ?= 10s
+BENCH    ?= .
+BENCHTIME ?= 1s
+
+.DEFAULT_GOAL := help
+.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint fuzz bench demo clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## static binaries in bin/: acquire, writer, analyze, sluice
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(BINS:%=./cmd/%)
+
+build-opencv: build ## the same, with an acquire that reads video files, V4L2 devices and live URLs through OpenCV
+	CGO_ENABLED=1 go build -trimpath -tags opencv -ldflags '$(LDFLAGS)' -o bin/ ./cmd/acquire
+
+deps-opencv: ## install what build-opencv needs (Debian 12, Ubuntu 24.04; as root or through sudo)
+	@sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; set -x; \
+	$$sudo apt-get update -q && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+		g++ pkg-config libopencv-dev libopencv-contrib-dev opencv-doc ffmpeg
+
+test: $(TESTCOUNT) ## vet and all tests, with their number; nothing may be skipped
+	CGO_ENABLED=0 go vet $(PKGS)
+	CGO_ENABLED=0 $(TESTCOUNT) $(PKGS)
+
+test-opencv: $(TESTCOUNT) ## the tests of the OpenCV build: real video against FFmpeg (needs deps-opencv)
+	CGO_ENABLED=1 $(TESTCOUNT) -tags opencv $(OPENCV_TESTS)
+
+test-readers: $(TESTCOUNT) ## read stores back with an independent reader, zarrita (needs node and npm)
+	npm ci --prefix test/readers --no-audit --no-fund --loglevel=error
+	CGO_ENABLED=0 $(TESTCOUNT) -tags readers ./test/readers/...
+
+race: $(TESTCOUNT) ## all tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(TESTCOUNT) -race $(PKGS)
+
+lint: $(LINT) ## golangci-lint, in the version that tools/go.mod pins
+	$(LINT) run $(PKGS)
+
+$(LINT): tools/go.mod tools/go.sum
+	CGO_ENABLED=0 go build -C tools -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(TESTCOUNT): tools/testcount/main.go
+	@CGO_ENABLED=0 go build -C tools -o ../$@ ./testcount
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@set -e; for pkg in $$(go list $(PKGS)); do \
+		for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+bench: ## benchmarks: BENCH=name, BENCHTIME=1s; compare two outputs with `go tool -modfile tools/go.mod benchstat`
+	CGO_ENABLED=0 go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PKGS)
+
+demo: build ## ten seconds of a simulated camera through three processes to disk and to spectra
+	bin/sluice run --source '$(DEMO_SOURCE)' $(DEMO_FLAGS) --out $(DEMO_OUT)
+
+clean: ## remove bin/ and .cache/, not data/
+	rm -rf bin .cache
