@@ -14,8 +14,8 @@ type Group struct {
 	Policy link.Policy
 	// Sharded groups own shards: they are told of losses, seal shards and complete the store.
 	Sharded bool
-	// Required groups must have a member before a run begins.
-	Required bool
+	// Required is how many members must have joined before a run begins.
+	Required int
 }
 
 // group is a Group during a run. Its methods are called with the dispatcher's mutex held.

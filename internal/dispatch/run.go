@@ -19,6 +19,8 @@ type RunConfig struct {
 	// Budget counts the slots that lossless groups hold, Reserve those that latest groups hold besides: its
 	// limit must leave one unit more than the frames that may be in members' hands.
 	Budget, Reserve *backpressure.Budget
+	// NeedBytes is the free disk that the run will need, 0 where that is not to be asked for.
+	NeedBytes uint64
 	// Resumed is set when the slab was left by a killed acquire.
 	Resumed bool
 	// Grace is how long a resumed run waits for members to come back with their claims before what they had
@@ -26,8 +28,8 @@ type RunConfig struct {
 	Grace time.Duration
 }
 
-// Arm offers a run to the members, and returns when each required group has one that is ready and everyone who is
-// there has answered. The error wraps ErrNoMember, ErrRefused, ErrRefusedUsage or the context's; the run is then
+// Arm offers a run to the members, and returns when each group has as many as it requires and everyone who is there
+// has answered. The error wraps ErrNoMember, ErrRefused, ErrRefusedUsage or the context's; the run is then
 // closed again.
 func (d *Dispatcher) Arm(ctx context.Context, c RunConfig) error {
 	if c.Resumed && c.Grace > 0 {
@@ -74,7 +76,7 @@ func (d *Dispatcher) begin(c RunConfig) error {
 	r := &runState{
 		d: d, spec: c.Slab.Spec(), slab: c.Slab, budget: c.Budget, reserve: c.Reserve,
 		lent: make([]uint8, c.Slab.Slots()), head: make([]string, len(d.cfg.Groups)),
-		created: c.Resumed, drained: make(chan struct{}), done: make(chan link.Finished, 1),
+		created: c.Resumed, need: c.NeedBytes, drained: make(chan struct{}), done: make(chan link.Finished, 1),
 		released: map[string]uint64{}, lost: map[frames.State]uint64{}, lostAll: make(chan struct{}),
 	}
 	for i, g := range d.cfg.Groups {
@@ -119,9 +121,9 @@ func (r *runState) agreed() error {
 				continue
 			}
 			switch {
-			case m.failed != "" && g.Required && m.answer.Usage:
+			case m.failed != "" && g.Required > 0 && m.answer.Usage:
 				return fmt.Errorf("%w: %s", ErrRefusedUsage, m.failed)
-			case m.failed != "" && g.Required:
+			case m.failed != "" && g.Required > 0:
 				return fmt.Errorf("%w by %s: %s", ErrRefused, m.name, m.failed)
 			case m.ready:
 				ready++
@@ -129,11 +131,11 @@ func (r *runState) agreed() error {
 				pending = m.name
 			}
 		}
-		if g.Required && ready == 0 && pending == "" {
-			return fmt.Errorf("%w: no %s has joined", ErrNoMember, g.Name)
-		}
-		if pending != "" && (g.Required || ready == 0) {
+		if pending != "" {
 			return fmt.Errorf("%w: %s %s has not answered", ErrNoMember, g.Name, pending)
+		}
+		if ready < g.Required {
+			return fmt.Errorf("%w: %d of %d %s processes have joined", ErrNoMember, ready, g.Required, g.Name)
 		}
 	}
 	return nil

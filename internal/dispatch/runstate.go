@@ -24,6 +24,7 @@ type runState struct {
 	shards  *shards // the sharded group, nil where there is none
 	// mask has the bits of the lossless groups.
 	mask uint32
+	need uint64 // bytes of free disk
 	// lent counts the holds of latest groups by slot.
 	lent []uint8
 	// head names the first of each group: who creates and completes the store, who combines.
@@ -64,7 +65,7 @@ func (r *runState) arm(m *member) {
 	}
 	r.tell(m, frames.KindArmed, link.Armed{
 		Spec: r.spec, Slab: r.slab.Path(), Policy: r.d.cfg.Groups[m.group].Policy,
-		Primary: r.head[m.group], Resumed: r.created,
+		Primary: r.head[m.group], Resumed: r.created, NeedBytes: r.need,
 	})
 }
 
@@ -268,7 +269,7 @@ func (r *runState) complete(f link.Finished) {
 // check looks whether the run has drained, and whether a required group is beyond hope.
 func (r *runState) check() {
 	for i, g := range r.d.cfg.Groups {
-		if g.Required && r.created && r.failure != "" && !r.hope(i) {
+		if g.Required > 0 && r.created && r.failure != "" && !r.hope(i) {
 			select {
 			case <-r.lostAll:
 			default:

@@ -93,6 +93,9 @@ type Armed struct {
 	Primary string `json:"primary"`
 	// Resumed is set when the run already has frames: the store exists.
 	Resumed bool `json:"resumed,omitempty"`
+	// NeedBytes is the free space that the run will need on the writers' disk, 0 where that is not known or
+	// not to be asked for. The primary refuses the run where there is less.
+	NeedBytes uint64 `json:"need_bytes,omitempty"`
 }
 
 // Ready is the body of frames.KindReady: the answer to Armed.
