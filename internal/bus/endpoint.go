@@ -10,13 +10,15 @@ import (
 
 // Endpoint is the content of the file in which a local run's own broker says how to reach it.
 type Endpoint struct {
-	V        int       `json:"v"` // 1
-	URL      string    `json:"url"`
-	User     string    `json:"user"`
-	Password string    `json:"password"`
-	Camera   string    `json:"camera"`
-	PID      int       `json:"pid"` // of the broker
-	Started  time.Time `json:"started"`
+	V        int    `json:"v"` // 1
+	URL      string `json:"url"`
+	User     string `json:"user"`
+	Password string `json:"password"`
+	Camera   string `json:"camera"`
+	PID      int    `json:"pid"` // of the broker
+	// Session tells this run from every other one: a restarted broker of the same run keeps URL and password.
+	Session string    `json:"session"`
+	Started time.Time `json:"started"`
 }
 
 // ReadEndpoint reads a broker's file. It refuses one that is not a regular file of ours, or that others may
