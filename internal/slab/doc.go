@@ -3,11 +3,11 @@
 //
 // Everything that a restarted acquire must know lies in it: how many frames were captured, which slots hold which
 // frames for which groups, and which losses no ledger has confirmed yet. acquire is the only one who writes, and
-// holds an exclusive flock on the file for as long as it lives.
+// holds the file's lock for as long as it lives.
 //
 // # Layout
 //
-// All numbers are little-endian; every region begins on a page of 4096 bytes.
+// All numbers are little-endian, as is every machine that this runs on; every region begins on a page of 4096 bytes.
 //
 //	header    page 0     what is fixed, with a checksum; at 2048 what changes (see header.go)
 //	spec      64 KiB     the run's description, JSON

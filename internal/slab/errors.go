@@ -10,8 +10,10 @@ var (
 	ErrForeign = errors.New("not ours")
 	// ErrDamaged marks a file that is no slab, or one whose header does not hold together.
 	ErrDamaged = errors.New("not a sound slab")
-	// ErrInUse marks a slab whose acquire lives.
-	ErrInUse = errors.New("slab in use")
+	// ErrInUse marks a file that a living process has locked: a slab whose acquire lives.
+	ErrInUse = errors.New("in use by a living process")
+	// ErrSpec marks a run's description that no slab can be made for.
+	ErrSpec = errors.New("run's description")
 	// ErrStale marks an offer that does not match the slot: it was released or reclaimed since.
 	ErrStale = errors.New("stale offer")
 	// ErrRange marks a slot number that the slab does not have.

@@ -56,6 +56,25 @@ func Room(dir string, need int64) error {
 	return nil
 }
 
+// allocate takes every page of a new file now: a page that is touched and can't be had is a SIGBUS that nothing
+// catches. It goes in steps, since a signal undoes the step that it interrupts.
+func allocate(f *os.File, total int) error {
+	const step = 32 << 20
+	for at := 0; at < total; {
+		n := min(step, total-at)
+		switch err := unix.Fallocate(int(f.Fd()), 0, int64(at), int64(n)); {
+		case err == nil:
+			at += n
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.ENOMEM):
+			return fmt.Errorf("%w: %s gave %d bytes, the budget needs %d: %w", ErrNoSpace, filepath.Dir(f.Name()), at, total, err)
+		default:
+			return fmt.Errorf("allocate %d bytes in %s: %w", total, filepath.Dir(f.Name()), err)
+		}
+	}
+	return nil
+}
+
 // Info describes a slab that lies in memory.
 type Info struct {
 	Path  string
@@ -66,7 +85,8 @@ type Info struct {
 	Phase    Phase
 	Captured uint64
 	Held     int // slots with a frame that a lossless group has not released
-	// Err says why the file is not a sound slab; the fields above are then empty but for Path and Bytes.
+	// Err says why the file is not a sound slab; the fields above are then empty but for Path, Bytes and InUse:
+	// one that is being made has no header yet.
 	Err error
 }
 
@@ -86,19 +106,27 @@ func List(dir string) ([]Info, error) {
 }
 
 func describe(path string) (Info, bool) {
-	f, l, spec, err := openFile(path, os.O_RDONLY)
+	info := Info{Path: path}
+	f, err := openFile(path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Info{}, false // gone since it was listed
+		return info, false // gone since it was listed
 	}
-	info := Info{Path: path, Spec: spec, Err: err}
 	if st, e := os.Lstat(path); e == nil {
 		info.Bytes = st.Size()
 	}
 	if err != nil {
+		info.Err = err
 		return info, true
 	}
 	defer f.Close()
-	info.InUse = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
+	if info.InUse, info.Err = Locked(f); info.Err != nil {
+		return info, true
+	}
+	l, spec, err := readHeader(f)
+	if err != nil {
+		info.Err = err
+		return info, true
+	}
 	mem, err := unix.Mmap(int(f.Fd()), 0, l.dataAt, unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
 		info.Err = fmt.Errorf("map slab %s: %w", path, err)
@@ -106,7 +134,7 @@ func describe(path string) (Info, bool) {
 	}
 	defer unix.Munmap(mem)
 	n := countersAt(mem)
-	info.Phase, info.Captured = Phase(n.phase.Load()), n.captured.Load()
+	info.Spec, info.Phase, info.Captured = spec, Phase(n.phase.Load()), n.captured.Load()
 	for i := range l.slots {
 		if slotAt(mem, l, i).holders.Load() != 0 {
 			info.Held++
@@ -130,35 +158,42 @@ func Abandoned(dir, camera string) ([]Info, error) {
 	return left, nil
 }
 
-// openFile opens a slab's file and checks its owner, its kind, its size and its header.
-func openFile(path string, flag int) (*os.File, layout, run.Spec, error) {
-	fail := func(f *os.File, err error) (*os.File, layout, run.Spec, error) {
-		if f != nil {
-			f.Close()
-		}
-		return nil, layout{}, run.Spec{}, err
-	}
+// openFile opens a slab's file and checks its owner and kind.
+func openFile(path string, flag int) (*os.File, error) {
 	if !strings.HasSuffix(path, suffix) {
-		return fail(nil, fmt.Errorf("%s: %w: its name does not end in %s", path, ErrForeign, suffix))
+		return nil, fmt.Errorf("%s: %w: its name does not end in %s", path, ErrForeign, suffix)
 	}
 	f, err := os.OpenFile(path, flag|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("%s: %w: it is a link", path, ErrForeign)
+	}
 	if err != nil {
-		return fail(nil, err)
+		return nil, err
 	}
 	info, err := f.Stat()
-	if err != nil {
-		return fail(f, err)
+	if err == nil && (!info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 || !ours(info)) {
+		err = fmt.Errorf("%s: %w: it must be a file of mode 0600 that this user owns", path, ErrForeign)
 	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 || !ours(info) {
-		return fail(f, fmt.Errorf("%s: %w: it must be a file of mode 0600 that this user owns", path, ErrForeign))
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// readHeader reads and checks what is fixed about a slab.
+func readHeader(f *os.File) (layout, run.Spec, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return layout{}, run.Spec{}, err
 	}
 	head := make([]byte, PageSize+specSize)
 	if n, err := f.ReadAt(head, 0); err != nil {
-		return fail(f, fmt.Errorf("%s: %w: its header ends after %d bytes", path, ErrDamaged, n))
+		return layout{}, run.Spec{}, fmt.Errorf("%s: %w: its header ends after %d bytes", f.Name(), ErrDamaged, n)
 	}
 	l, spec, err := parse(head, info.Size())
 	if err != nil {
-		return fail(f, fmt.Errorf("%s: %w", path, err))
+		return layout{}, run.Spec{}, fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	return f, l, spec, nil
+	return l, spec, nil
 }

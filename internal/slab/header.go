@@ -1,6 +1,7 @@
 package slab
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -67,6 +68,20 @@ func newLayout(spec run.Spec, slots, specLen int) layout {
 	return l
 }
 
+// check refuses descriptions that would lead out of the folder, out of memory or into a division by zero.
+func check(spec run.Spec) error {
+	if err := spec.Geometry.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrSpec, err)
+	}
+	if err := frames.ValidCamera(spec.Camera); err != nil {
+		return fmt.Errorf("%w: %w", ErrSpec, err)
+	}
+	if spec.ShardFrames == 0 {
+		return fmt.Errorf("%w: shards of 0 frames", ErrSpec)
+	}
+	return nil
+}
+
 // Fixed header: magic 8, version 4, slots 4, frame bytes 8, stride 8, slots at 8, losses at 8, data at 8, total 8,
 // run 16, camera 32, spec length 4, crc32c of all before it 4, crc32c of the spec 4.
 const (
@@ -84,9 +99,14 @@ func (l layout) put(b, spec []byte) {
 	copy(b[64:80], l.run[:])
 	copy(b[80:112], l.camera)
 	binary.LittleEndian.PutUint32(b[112:], uint32(l.specLen))
-	binary.LittleEndian.PutUint32(b[fixedCRC:], crc32.Checksum(b[:fixedCRC], castagnoli))
 	copy(b[PageSize:], spec)
-	binary.LittleEndian.PutUint32(b[specCRC:], crc32.Checksum(spec, castagnoli))
+	seal(b, l.specLen)
+}
+
+// seal stores the checksums of the fixed header and of a description of the given length.
+func seal(b []byte, specLen int) {
+	binary.LittleEndian.PutUint32(b[fixedCRC:], crc32.Checksum(b[:fixedCRC], castagnoli))
+	binary.LittleEndian.PutUint32(b[specCRC:], crc32.Checksum(b[PageSize:PageSize+specLen], castagnoli))
 }
 
 // parse reads and checks the fixed header and the spec of a file of the given size. b holds its first
@@ -120,7 +140,7 @@ func parse(b []byte, size int64) (layout, run.Spec, error) {
 	if err := json.Unmarshal(text, &spec); err != nil {
 		return bad("its description: %v", err)
 	}
-	if err := spec.Geometry.Validate(); err != nil {
+	if err := check(spec); err != nil {
 		return bad("%v", err)
 	}
 	l := newLayout(spec, int(slots), int(specLen))
@@ -132,7 +152,7 @@ func parse(b []byte, size int64) (layout, run.Spec, error) {
 	if size != int64(l.total) {
 		return bad("it has %d bytes, its header says %d", size, l.total)
 	}
-	if [16]byte(b[64:80]) != spec.Run {
+	if [16]byte(b[64:80]) != spec.Run || string(bytes.TrimRight(b[80:112], "\x00")) != spec.Camera {
 		return bad("its header and its description name different runs")
 	}
 	return l, spec, nil
@@ -146,8 +166,8 @@ type counters struct {
 	session  atomic.Uint64 // how many acquire processes have held the slab
 	phase    atomic.Uint32
 	_        uint32
-	firstNS  atomic.Int64  // host time of the first frame
-	lastNS   atomic.Int64  // host time of the last frame or of the last sign of life of the camera loop
+	firstNS  atomic.Int64  // host time of the first frame, lost or not
+	lastNS   atomic.Int64  // host time of the last frame, lost or not
 	frameID  atomic.Uint64 // of the last frame, unwrapped
 	deviceNS atomic.Int64  // of the last frame
 }

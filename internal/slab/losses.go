@@ -1,9 +1,14 @@
 package slab
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"unsafe"
 
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -21,63 +26,91 @@ type losses struct {
 
 func newLosses(mem []byte) *losses {
 	t := &losses{mem: mem}
-	for i := range lossEntries {
-		if i := lossEntries - 1 - i; t.state(i) == 0 {
+	for i := lossEntries - 1; i >= 0; i-- {
+		if t.state(i).Load() != pendingLoss {
 			t.free = append(t.free, i)
 		}
 	}
 	return t
 }
 
+const pendingLoss = 1
+
 func (t *losses) entry(i int) []byte { return t.mem[i*lossSize : (i+1)*lossSize] }
 
-func (t *losses) state(i int) uint32 { return binary.LittleEndian.Uint32(t.entry(i)) }
+// state is atomic for its order among the other stores.
+func (t *losses) state(i int) *atomic.Uint32 {
+	return (*atomic.Uint32)(unsafe.Pointer(&t.mem[i*lossSize]))
+}
 
 // add stores a range and returns its entry.
 func (t *losses) add(l frames.Loss) (int, error) {
+	if err := l.Valid(); err != nil {
+		return 0, err
+	}
 	if len(t.free) == 0 {
 		return 0, fmt.Errorf("frames %d to %d: %w", l.Seq, l.End()-1, ErrLossTable)
 	}
 	i := t.free[len(t.free)-1]
 	t.free = t.free[:len(t.free)-1]
 	e := t.entry(i)
-	frames.AppendLossRecord(e[lossRecordAt:lossRecordAt], frames.LossRecord{Loss: l})
-	binary.LittleEndian.PutUint32(e[4:], crc32.Checksum(e[lossRecordAt:lossRecordAt+frames.LossRecordSize], castagnoli))
-	binary.LittleEndian.PutUint32(e, 1)
+	body := frames.AppendLossRecord(e[lossRecordAt:lossRecordAt], frames.LossRecord{Loss: l})
+	binary.LittleEndian.PutUint32(e[4:], crc32.Checksum(body, castagnoli))
+	t.state(i).Store(pendingLoss)
 	return i, nil
 }
 
-// remove frees an entry.
+// remove frees an entry, once.
 func (t *losses) remove(i int) {
-	binary.LittleEndian.PutUint32(t.entry(i), 0)
-	t.free = append(t.free, i)
+	if i >= 0 && i < lossEntries && t.state(i).CompareAndSwap(pendingLoss, 0) {
+		t.free = append(t.free, i)
+	}
 }
 
-// pending returns the sound entries by number. An entry that is covered by another one (a change that a kill
-// interrupted) is dropped.
+// get returns a pending entry; false for one that is free or not sound.
+func (t *losses) get(i int) (frames.Loss, bool) {
+	e := t.entry(i)
+	body := e[lossRecordAt : lossRecordAt+frames.LossRecordSize]
+	if t.state(i).Load() != pendingLoss || crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(e[4:]) {
+		return frames.Loss{}, false
+	}
+	recs, err := frames.DecodeLossRecords(nil, body)
+	if err != nil {
+		return frames.Loss{}, false
+	}
+	return recs[0].Loss, true
+}
+
+// pending returns the entries in use by number.
 func (t *losses) pending() map[int]frames.Loss {
 	found := map[int]frames.Loss{}
 	for i := range lossEntries {
-		e := t.entry(i)
-		if t.state(i) != 1 {
-			continue
-		}
-		body := e[lossRecordAt : lossRecordAt+frames.LossRecordSize]
-		recs, err := frames.DecodeLossRecords(nil, body)
-		if err != nil || crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(e[4:]) {
-			t.remove(i)
-			continue
-		}
-		found[i] = recs[0].Loss
-	}
-	for i, a := range found {
-		for j, b := range found {
-			if i != j && a.Seq == b.Seq && (a.Count < b.Count || a.Count == b.Count && i > j) {
-				t.remove(i)
-				delete(found, i)
-				break
-			}
+		if l, ok := t.get(i); ok {
+			found[i] = l
 		}
 	}
 	return found
+}
+
+// repair drops entries that are not sound, and those that another one covers: a kill came between the two
+// stores of a change.
+func (t *losses) repair() {
+	found := t.pending()
+	for i := range lossEntries {
+		if _, ok := found[i]; !ok {
+			t.remove(i)
+		}
+	}
+	// Each entry comes after all that could cover it.
+	order := slices.SortedFunc(maps.Keys(found), func(i, j int) int {
+		a, b := found[i], found[j]
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(b.End(), a.End()), cmp.Compare(i, j))
+	})
+	var end uint64
+	for n, i := range order {
+		if n > 0 && found[i].End() <= end {
+			t.remove(i)
+		}
+		end = max(end, found[i].End())
+	}
 }

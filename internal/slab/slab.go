@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -41,12 +40,15 @@ func Create(c Config) (*Slab, error) {
 	if c.Slots < 1 || c.Slots > MaxSlots {
 		return nil, fmt.Errorf("create slab of %d slots: want 1 to %d", c.Slots, MaxSlots)
 	}
+	if err := check(c.Spec); err != nil {
+		return nil, fmt.Errorf("create slab: %w", err)
+	}
 	text, err := json.Marshal(c.Spec)
 	if err != nil {
 		return nil, fmt.Errorf("create slab: %w", err)
 	}
 	if len(text) > specSize {
-		return nil, fmt.Errorf("create slab: the run's description has %d bytes, there is room for %d", len(text), specSize)
+		return nil, fmt.Errorf("create slab: %w has %d bytes as JSON, there is room for %d", ErrSpec, len(text), specSize)
 	}
 	dir, err := userDir(c.Dir)
 	if err != nil {
@@ -71,12 +73,11 @@ func Create(c Config) (*Slab, error) {
 }
 
 func newSlab(f *os.File, l layout, spec run.Spec, text []byte) (*Slab, error) {
-	if err := lock(f); err != nil {
+	if err := TryLock(f); err != nil {
 		return nil, err
 	}
-	// A page that is touched and can't be had is a SIGBUS that nothing catches: take them all now.
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, int64(l.total)); err != nil {
-		return nil, fmt.Errorf("allocate a slab of %d bytes in %s: %w: %w", l.total, filepath.Dir(f.Name()), ErrNoSpace, err)
+	if err := allocate(f, l.total); err != nil {
+		return nil, err
 	}
 	s, err := mapSlab(f, l, spec)
 	if err != nil {
@@ -89,19 +90,35 @@ func newSlab(f *os.File, l layout, spec run.Spec, text []byte) (*Slab, error) {
 	return s, nil
 }
 
-// Resume opens a slab whose acquire has died, to go on with its run.
+// Resume opens a slab whose acquire has died, to go on with its run. The error wraps ErrInUse when it lives, and
+// [fs.ErrNotExist] when its run is over.
 func Resume(path string) (*Slab, error) {
-	f, l, spec, err := openFile(path, os.O_RDWR)
+	f, err := openFile(path, os.O_RDWR)
 	if err != nil {
 		return nil, fmt.Errorf("resume slab: %w", err)
 	}
-	if err := lock(f); err != nil {
+	s, err := resume(f)
+	if err != nil {
 		f.Close()
+		return nil, fmt.Errorf("resume slab: %w", err)
+	}
+	return s, nil
+}
+
+func resume(f *os.File) (*Slab, error) {
+	if err := TryLock(f); err != nil {
+		return nil, err
+	}
+	// Its last owner may have removed it between our opening and our locking it.
+	if _, err := os.Lstat(f.Name()); err != nil {
+		return nil, err
+	}
+	l, spec, err := readHeader(f)
+	if err != nil {
 		return nil, err
 	}
 	s, err := mapSlab(f, l, spec)
 	if err != nil {
-		f.Close()
 		return nil, err
 	}
 	s.n.session.Add(1)
@@ -121,7 +138,6 @@ func mapSlab(f *os.File, l layout, spec run.Spec) (*Slab, error) {
 // repair brings the slots and the counters in line after a kill: a slot that was being filled is free, a frame
 // or loss that was stored counts as captured.
 func (s *Slab) repair() {
-	captured := s.n.captured.Load()
 	for i := range s.slots {
 		r := slotAt(s.mem, s.layout, i)
 		g := r.generation.Load()
@@ -130,19 +146,35 @@ func (s *Slab) repair() {
 			r.generation.Store(g + g%2)
 			continue
 		}
-		if r.holders.Load() != 0 {
-			captured = max(captured, r.seq+1)
+		if r.holders.Load() != 0 && r.seq >= s.n.captured.Load() {
+			s.newest(r.seq+1, r.frameID, r.hostNS, r.hostNS)
+			s.n.deviceNS.Store(r.deviceNS)
 		}
 	}
-	s.losses = newLosses(s.mem[s.lossesAt : s.lossesAt+lossEntries*lossSize])
-	for _, l := range s.losses.pending() {
-		captured = max(captured, l.End())
+	table := newLosses(s.lossTable())
+	table.repair()
+	for _, l := range table.pending() {
+		s.newest(l.End(), l.LastFrameID, l.FirstNS, l.LastNS)
 	}
-	s.n.captured.Store(captured)
 }
 
+func (s *Slab) lossTable() []byte { return s.mem[s.lossesAt : s.lossesAt+lossEntries*lossSize] }
+
+// newest records the newest frame, or lost range, that ends before seq end, unless a newer one is recorded.
+func (s *Slab) newest(end, frameID uint64, firstNS, lastNS int64) {
+	if end <= s.n.captured.Load() {
+		return
+	}
+	s.n.firstNS.CompareAndSwap(0, firstNS)
+	s.n.lastNS.Store(lastNS)
+	s.n.frameID.Store(frameID)
+	s.n.captured.Store(end)
+}
+
+// index finds what is free.
 func (s *Slab) index() {
-	s.losses = newLosses(s.mem[s.lossesAt : s.lossesAt+lossEntries*lossSize])
+	s.losses = newLosses(s.lossTable())
+	s.free = make([]int, 0, s.slots)
 	for i := s.slots - 1; i >= 0; i-- {
 		if slotAt(s.mem, s.layout, i).holders.Load() == 0 {
 			s.free = append(s.free, i)
@@ -185,20 +217,16 @@ func (s *Slab) Pixels(slot int) []byte {
 	return s.mem[at : at+s.frameBytes : at+s.stride]
 }
 
-// Commit completes a frame: from here on it survives the process. holders has a bit for each lossless group.
+// Commit completes a frame: from here on it survives the process. holders has a bit for each lossless group. It
+// is called in the order of seq, and never at the same time as an AddLoss of frames that are newer than any other.
 func (s *Slab) Commit(slot int, h frames.Header, holders uint32) Record {
 	r := slotAt(s.mem, s.layout, slot)
 	r.seq, r.frameID, r.deviceNS, r.hostNS = h.Seq, h.FrameID, h.DeviceNS, h.HostNS
 	r.crc = r.checksum()
 	r.holders.Store(holders)
 	r.generation.Add(1)
-	if s.n.firstNS.Load() == 0 {
-		s.n.firstNS.Store(h.HostNS)
-	}
-	s.n.lastNS.Store(h.HostNS)
-	s.n.frameID.Store(h.FrameID)
 	s.n.deviceNS.Store(h.DeviceNS)
-	s.n.captured.Store(h.Seq + 1)
+	s.newest(h.Seq+1, h.FrameID, h.HostNS, h.HostNS)
 	return r.record()
 }
 
@@ -247,9 +275,7 @@ func (s *Slab) AddLoss(l frames.Loss) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.n.lastNS.Store(l.LastNS)
-	s.n.frameID.Store(l.LastFrameID)
-	storeMax(&s.n.captured, l.End())
+	s.newest(l.End(), l.LastFrameID, l.FirstNS, l.LastNS)
 	return i, nil
 }
 
@@ -263,7 +289,7 @@ func (s *Slab) GrowLoss(i int, l frames.Loss) (int, error) {
 	return j, nil
 }
 
-// RemoveLoss forgets a range: its ledger line is synced.
+// RemoveLoss forgets a range: its ledger line is synced. To forget one twice does nothing.
 func (s *Slab) RemoveLoss(i int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -275,15 +301,6 @@ func (s *Slab) Losses() map[int]frames.Loss {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.losses.pending()
-}
-
-func storeMax(a *atomic.Uint64, v uint64) {
-	for {
-		old := a.Load()
-		if old >= v || a.CompareAndSwap(old, v) {
-			return
-		}
-	}
 }
 
 // Captured is how many frames the run has, lost ones included.
@@ -299,7 +316,10 @@ func (s *Slab) Epoch() uint64 { return s.n.epoch.Load() }
 func (s *Slab) Sealed() uint64 { return s.n.sealed.Load() }
 
 // SetSealed records that every shard below n is sealed.
-func (s *Slab) SetSealed(n uint64) { storeMax(&s.n.sealed, n) }
+func (s *Slab) SetSealed(n uint64) {
+	for old := s.n.sealed.Load(); old < n && !s.n.sealed.CompareAndSwap(old, n); old = s.n.sealed.Load() {
+	}
+}
 
 // Session counts the acquire processes that have held the slab, this one included.
 func (s *Slab) Session() uint64 { return s.n.session.Load() }
@@ -327,11 +347,4 @@ func (s *Slab) Close() error {
 		err = e
 	}
 	return err
-}
-
-func lock(f *os.File) error {
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return fmt.Errorf("%s: %w", f.Name(), ErrInUse)
-	}
-	return nil
 }

@@ -1,7 +1,6 @@
 package slab
 
 import (
-	"encoding/binary"
 	"hash/crc32"
 	"sync/atomic"
 	"unsafe"
@@ -44,13 +43,9 @@ func slotAt(mem []byte, l layout, slot int) *slotRecord {
 	return (*slotRecord)(unsafe.Pointer(&mem[l.slotsAt+slot*slotSize]))
 }
 
+// checksum is over the memory itself: a copy would be an allocation for each frame.
 func (s *slotRecord) checksum() uint32 {
-	var b [32]byte
-	binary.LittleEndian.PutUint64(b[:], s.seq)
-	binary.LittleEndian.PutUint64(b[8:], s.frameID)
-	binary.LittleEndian.PutUint64(b[16:], uint64(s.deviceNS))
-	binary.LittleEndian.PutUint64(b[24:], uint64(s.hostNS))
-	return crc32.Checksum(b[:], castagnoli)
+	return crc32.Checksum(unsafe.Slice((*byte)(unsafe.Pointer(&s.seq)), 32), castagnoli)
 }
 
 func (s *slotRecord) record() Record {

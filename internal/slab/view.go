@@ -23,11 +23,15 @@ func Open(dir, path string, id frames.RunID) (*View, error) {
 	if filepath.Dir(path) != UserDir(dir) {
 		return nil, fmt.Errorf("open slab %s: %w: it must lie in %s", path, ErrForeign, UserDir(dir))
 	}
-	f, l, spec, err := openFile(path, os.O_RDONLY)
+	f, err := openFile(path, os.O_RDONLY)
 	if err != nil {
 		return nil, fmt.Errorf("open slab: %w", err)
 	}
 	defer f.Close() // the mapping stays
+	l, spec, err := readHeader(f)
+	if err != nil {
+		return nil, fmt.Errorf("open slab: %w", err)
+	}
 	if l.run != id {
 		return nil, fmt.Errorf("open slab %s: %w: it belongs to run %s, not to %s", path, ErrForeign, l.run, id)
 	}
@@ -49,7 +53,7 @@ func (v *View) Frame(o frames.Offer) (*frames.Frame, error) {
 	}
 	r := slotAt(v.mem, v.layout, int(o.Slot))
 	intact := func() bool { return r.generation.Load() == o.Generation }
-	if o.Generation%2 == 1 || !intact() || r.seq != o.Seq {
+	if o.Generation%2 == 1 || !intact() || r.record().Offer(int(o.Slot), o.Epoch) != o {
 		return nil, fmt.Errorf("frame %d in slot %d: %w", o.Seq, o.Slot, ErrStale)
 	}
 	at := v.dataAt + int(o.Slot)*v.stride
