@@ -39,7 +39,7 @@ const (
 
 // Open opens what c names and checks all of it: see the package's documentation. The error wraps
 // [camera.ErrSource], and [ErrFormat] where the file is of another kind.
-func Open(ctx context.Context, c Config) (*Camera, error) {
+func Open(ctx context.Context, c Config) (camera.Camera, error) {
 	cl, err := openClip(ctx, c.Path)
 	if err != nil {
 		return nil, err

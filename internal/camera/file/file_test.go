@@ -91,7 +91,7 @@ func write(t *testing.T, name string, b []byte) {
 	}
 }
 
-func open(t *testing.T, path, query string) (*Camera, error) {
+func open(t *testing.T, path, query string) (camera.Camera, error) {
 	t.Helper()
 	s, err := camera.ParseSource("file:" + path + "?" + query)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/sluicedaq/sluice/internal/camera/file"
 )
 
-func openVideo(_ context.Context, c file.Config, why error, _ Options) (camera.Camera, error) {
-	return nil, needOpenCV(fmt.Sprintf("file:%s is neither Y4M, PNG nor TIFF (%v), and a video file", c.Path, why))
+func openVideo(_ context.Context, c file.Config, _ Options) (camera.Camera, error) {
+	return nil, needOpenCV(fmt.Sprintf("file %s is neither Y4M, PNG nor TIFF: any other video", c.Path))
 }
 
 func openDevice(_ context.Context, d device, _ Options) (camera.Camera, error) {

@@ -88,7 +88,7 @@ func openFile(ctx context.Context, s camera.Source, o Options) (camera.Camera, e
 	}
 	cam, err := file.Open(ctx, c)
 	if errors.Is(err, file.ErrFormat) {
-		return openVideo(ctx, c, err, o)
+		return openVideo(ctx, c, o)
 	}
 	return cam, err
 }
