@@ -1,0 +1,71 @@
+package e2e_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// TestRun is the main job: a thousand frames through two writers and two analysers, none lost.
+func TestRun(t *testing.T) {
+	url := broker(t)
+	events := listen(t, url, "sluice.cam0.events")
+	spatial := listen(t, url, "sluice.cam0.spectrum.spatial")
+	temporal := listen(t, url, "sluice.cam0.spectrum.temporal")
+	s := bin.Record(t, 0, "--nats", url,
+		"--source", "sim:?width=512&height=512&dtype=uint16&fps=200&pattern=hash", "--frames", "1000",
+		"--writers", "2", "--analyzers", "2", "--out", t.TempDir())
+
+	const frameBytes = 512 * 512 * 2
+	want := run.Summary{
+		V: 1, Run: s.Run, Store: s.Store, Camera: "cam0", Source: s.Source,
+		Shape: []int{1000, 512, 512}, Dtype: frames.Uint16,
+		Captured: 1000, Written: 1000, Lost: 0, LostByReason: map[string]uint64{},
+		Analyzed: s.Analyzed, Skipped: s.Skipped,
+		Bytes: 1000 * frameBytes, StoredBytes: s.StoredBytes, Seconds: s.Seconds, DrainSeconds: s.DrainSeconds,
+		BudgetBytes: s.BudgetBytes, PeakBudgetBytes: s.PeakBudgetBytes,
+		ThrottledSeconds: s.ThrottledSeconds, PausedSeconds: s.PausedSeconds,
+		EndedBy: run.EndedFrames, Warnings: s.Warnings,
+	}
+	if d := cmp.Diff(want, s); d != "" {
+		t.Errorf("the summary (-want +got):\n%s", d)
+	}
+	if s.Run.IsZero() || s.Analyzed == 0 || s.Analyzed+s.Skipped != 1000 {
+		t.Errorf("run %s, analysed %d, skipped %d: the two must make 1000", s.Run, s.Analyzed, s.Skipped)
+	}
+	if s.StoredBytes < s.Bytes || s.Seconds < 4.9 || s.PeakBudgetBytes < frameBytes || s.PeakBudgetBytes > s.BudgetBytes {
+		t.Errorf("%d bytes stored of %d, in %v s, peak %d of %d", s.StoredBytes, s.Bytes, s.Seconds, s.PeakBudgetBytes, s.BudgetBytes)
+	}
+	bin.Verify(t, s)
+
+	var kinds []string
+	for _, e := range events.decode(t) {
+		if e["run"] == s.Run.String() {
+			kind, _ := e["kind"].(string)
+			kinds = append(kinds, kind)
+		}
+	}
+	for _, k := range []string{"armed", "started", "shard sealed", "drained", "finished"} {
+		if !slices.Contains(kinds, k) {
+			t.Errorf("no event %q among %q", k, kinds)
+		}
+	}
+	if len(spatial.decode(t)) == 0 || len(temporal.decode(t)) == 0 {
+		t.Error("no spectra were published")
+	}
+}
+
+// TestRunWithItsOwnBroker is the same without a broker from outside.
+func TestRunWithItsOwnBroker(t *testing.T) {
+	s := bin.Record(t, 0,
+		"--source", "sim:?width=64&height=48&dtype=uint8&fps=0&pattern=counter", "--frames", "100",
+		"--compress", "zstd", "--out", t.TempDir())
+	if s.Captured != 100 || s.Written != 100 || s.EndedBy != run.EndedFrames {
+		t.Errorf("captured %d, written %d, ended by %q", s.Captured, s.Written, s.EndedBy)
+	}
+	bin.Verify(t, s)
+}
