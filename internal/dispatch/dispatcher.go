@@ -28,9 +28,8 @@ type Config struct {
 	Hung time.Duration
 	// Reclaim is how long a latest member may keep a frame (2 s).
 	Reclaim time.Duration
-	// Note is told facts as they happen: "member joined", "shard sealed", …, with attributes. It must not
-	// block and must not call the dispatcher.
-	Note   func(kind string, attrs map[string]any)
+	// Note is told facts as they happen. It must not block and must not call the dispatcher.
+	Note   func(Fact)
 	Logger *slog.Logger
 }
 
@@ -69,7 +68,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	set(&cfg.Hung, 5*time.Second)
 	set(&cfg.Reclaim, 2*time.Second)
 	if cfg.Note == nil {
-		cfg.Note = func(string, map[string]any) {}
+		cfg.Note = func(Fact) {}
 	}
 	return &Dispatcher{cfg: cfg, changed: make(chan struct{}), past: map[string]int{}}, nil
 }
@@ -139,15 +138,15 @@ func (d *Dispatcher) join(c link.Conn) *member {
 	defer d.mu.Unlock()
 	m.claims, m.claimed = j.Claims, j.Run
 	d.members = append(d.members, m)
-	kind := "member joined"
+	kind := MemberJoined
 	if n, before := d.past[m.name]; before && n >= 0 {
-		kind = "member restarted"
+		kind = MemberRestarted
 		if d.run != nil {
 			d.run.restarts++
 		}
 	}
 	d.past[m.name] = j.PID
-	d.note(kind, map[string]any{"member": m.name, "group": j.Group, "pid": j.PID, "host": j.Host})
+	d.note(Fact{Kind: kind, Member: m.name, Group: j.Group, PID: j.PID})
 	if d.run != nil {
 		d.run.claim(m)
 		d.run.arm(m)
@@ -167,7 +166,7 @@ func (d *Dispatcher) leave(m *member, why error) {
 		}
 	}
 	if !errors.Is(why, link.ErrReplaced) {
-		d.note("member lost", map[string]any{"member": m.name, "group": d.cfg.Groups[m.group].Name, "reason": why.Error(), "frames": m.outstanding})
+		d.note(Fact{Kind: MemberLost, Member: m.name, Group: d.cfg.Groups[m.group].Name, Reason: why.Error(), Frames: m.outstanding})
 	}
 	if r := d.run; r != nil {
 		r.groups[m.group].gone(m)
@@ -184,7 +183,12 @@ func (d *Dispatcher) change() {
 }
 
 // note tells a fact. d.mu is held.
-func (d *Dispatcher) note(kind string, attrs map[string]any) { d.cfg.Note(kind, attrs) }
+func (d *Dispatcher) note(f Fact) {
+	if d.run != nil {
+		f.Run = d.run.spec.Run
+	}
+	d.cfg.Note(f)
+}
 
 func (d *Dispatcher) tick(now time.Time) {
 	d.mu.Lock()

@@ -115,7 +115,7 @@ func (l *latest) tick(now time.Time) {
 		m.outstanding--
 		l.skipped++
 		l.r.returnLoan(have.slot)
-		l.r.d.note("reclaimed", map[string]any{"member": m.name, "seq": have.seq})
+		l.r.d.note(Fact{Kind: Reclaimed, Member: m.name, Seq: have.seq})
 	}
 	l.hand()
 }

@@ -168,35 +168,33 @@ func (d *Dispatcher) Offer(slot int, rec slab.Record) {
 }
 
 // Lose accounts for frames that never came into the slab. It returns an error wrapping slab.ErrLossTable when too
-// many ranges wait for their ledger lines: then wait a moment and try again.
-func (d *Dispatcher) Lose(l frames.Loss) error {
+// many ranges wait for their ledger lines, and what is left of the range: then wait a moment and try again with that.
+func (d *Dispatcher) Lose(l frames.Loss) (frames.Loss, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.run.lose(l)
 }
 
-func (r *runState) lose(l frames.Loss) error {
+func (r *runState) lose(l frames.Loss) (frames.Loss, error) {
 	if r.shards == nil { // nobody keeps a ledger
 		entry, err := r.slab.AddLoss(l)
 		if err != nil {
-			return err
+			return l, err
 		}
 		r.slab.RemoveLoss(entry)
 		r.account(l.Reason, l.Count)
-		return nil
+		return frames.Loss{}, nil
 	}
 	for {
-		rest := l
-		end := (r.spec.Shard(l.Seq) + 1) * r.spec.ShardFrames
-		cut := l.End() > end
-		if cut {
-			l, rest = l.Split(end)
+		part, rest := l, frames.Loss{}
+		if end := (r.spec.Shard(l.Seq) + 1) * r.spec.ShardFrames; l.End() > end {
+			part, rest = l.Split(end)
 		}
-		if err := r.shards.lose(l); err != nil {
-			return err
+		if err := r.shards.lose(part); err != nil {
+			return l, err
 		}
-		if !cut {
-			return nil
+		if rest.Count == 0 {
+			return rest, nil
 		}
 		l = rest
 	}
@@ -268,7 +266,7 @@ func (d *Dispatcher) GiveUp(reason frames.State) error {
 				Seq: rec.Seq, Count: 1, FirstFrameID: rec.FrameID, LastFrameID: rec.FrameID,
 				FirstNS: now, LastNS: now, Reason: reason, Stage: frames.AtWriter,
 			}
-			if err := r.lose(l); err != nil {
+			if _, err := r.lose(l); err != nil {
 				return fmt.Errorf("give frame %d up: %w", rec.Seq, err)
 			}
 		}

@@ -116,7 +116,7 @@ func (r *runState) answered(m *member, a link.Ready) {
 	m.answer = a
 	if a.Error != "" {
 		m.ready, m.failed = false, a.Error
-		r.d.note("refused", map[string]any{"member": m.name, "reason": a.Error})
+		r.d.note(Fact{Kind: MemberRefused, Member: m.name, Reason: a.Error})
 		r.groups[m.group].gone(m)
 		r.failure = a.Error
 		r.d.change()
@@ -217,10 +217,7 @@ func (r *runState) settle(m *member, rec frames.LossRecord) int64 {
 		return 0
 	}
 	r.account(l.Reason, l.Count)
-	r.d.note("frames lost", map[string]any{
-		"seq": l.Seq, "count": l.Count, "first_frame_id": l.FirstFrameID, "last_frame_id": l.LastFrameID,
-		"reason": l.Reason.String(), "stage": l.Stage.String(),
-	})
+	r.d.note(Fact{Kind: FramesLost, Member: m.name, Loss: l})
 	var freed int64
 	if sh := r.shards.open[r.spec.Shard(l.Seq)]; sh != nil {
 		for seq, slot := range sh.slots {
@@ -238,7 +235,10 @@ func (r *runState) seal(m *member, a frames.Assignment) bool {
 	if r.shards == nil || m.group != r.shards.g || !r.shards.seal(m, a) {
 		return false
 	}
-	r.d.note("shard sealed", map[string]any{"shard": a.Shard, "member": m.name, "first_seq": a.Shard * r.spec.ShardFrames})
+	r.d.note(Fact{
+		Kind: ShardSealed, Member: m.name, Shard: a.Shard, Epoch: a.Epoch,
+		ReadableUntil: min(r.slab.Sealed()*r.spec.ShardFrames, r.slab.Captured()),
+	})
 	return true
 }
 
@@ -247,7 +247,7 @@ func (r *runState) failed(m *member, f link.Failed) {
 	if f.Run != r.spec.Run || m.failed != "" {
 		return
 	}
-	r.d.note("member failed", map[string]any{"member": m.name, "reason": f.Error})
+	r.d.note(Fact{Kind: MemberFailed, Member: m.name, Reason: f.Error})
 	m.failed, r.failure, r.diskFull = f.Error, f.Error, r.diskFull || f.DiskFull
 	r.groups[m.group].gone(m)
 	r.rehead(m.group)

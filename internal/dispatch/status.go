@@ -26,6 +26,8 @@ type Account struct {
 type MemberAccount struct {
 	Name, Group string
 	Peer        link.Peer
+	Policy      link.Policy
+	Primary     bool
 	Ready, Hung bool
 	Failed      string
 	HeldFrames  int
@@ -83,8 +85,9 @@ func (d *Dispatcher) Members() []MemberAccount {
 	for i, m := range d.members {
 		at[m] = i
 		list = append(list, MemberAccount{
-			Name: m.name, Group: d.cfg.Groups[m.group].Name, Peer: m.conn.Peer(), Ready: m.ready,
-			Hung: m.hung(now, d.cfg.Hung), Failed: m.failed, Redelivered: m.redelivered, Restarts: m.restarts,
+			Name: m.name, Group: d.cfg.Groups[m.group].Name, Policy: d.cfg.Groups[m.group].Policy, Peer: m.conn.Peer(), Ready: m.ready,
+			Primary: d.run != nil && d.run.head[m.group] == m.name,
+			Hung:    m.hung(now, d.cfg.Hung), Failed: m.failed, Redelivered: m.redelivered, Restarts: m.restarts,
 		})
 	}
 	if d.run == nil {

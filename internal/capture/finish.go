@@ -1,0 +1,199 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/dispatch"
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/slab"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+const (
+	// settleTime is how long given-up frames may take into the ledger.
+	settleTime = 10 * time.Second
+	// finishTime is how long the primary writer may take to complete the store.
+	finishTime = 60 * time.Second
+)
+
+// run captures, drains and completes the run. The error is set when the run could not be completed: close then leaves
+// its slab for the next start.
+func (s *session) run() (run.Summary, error) {
+	endedBy := run.EndedInterrupted
+	if s.cam != nil {
+		s.c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventStarted, Text: "started"})
+		endedBy = s.captureAll()
+	}
+	s.mu.Lock()
+	s.captured = time.Now()
+	s.mu.Unlock()
+	s.slab.SetPhase(slab.Draining)
+	s.c.set(s, bus.StateDraining, "ended by "+endedBy)
+	s.c.cfg.Herald.Event(s.spec.Run, bus.Event{
+		Kind: bus.EventStopping, Text: fmt.Sprintf("capture ended by %s at frame %d", endedBy, s.slab.Captured()), Seq: s.slab.Captured(),
+	})
+	s.c.cfg.Dispatcher.End()
+	endedBy, err := s.drain(endedBy)
+	summary := s.summary(endedBy)
+	if err == nil {
+		s.c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventDrained, Text: "every frame is durable or ledgered", Seq: s.slab.Captured()})
+		s.flush()
+		summary, err = s.complete(summary)
+	}
+	s.c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventFinished, Text: "finished: ended by " + summary.EndedBy, Summary: &summary})
+	s.flush()
+	return summary, err
+}
+
+// flush waits a while until all events are published.
+func (s *session) flush() {
+	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+	defer cancel()
+	s.c.cfg.Herald.Flush(ctx)
+}
+
+// complete has the primary writer complete the store.
+func (s *session) complete(summary run.Summary) (run.Summary, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
+	defer cancel()
+	return s.c.cfg.Dispatcher.Finish(ctx, summary)
+}
+
+// captureAll runs the camera until it ends, or until no required member can take its frames.
+func (s *session) captureAll() string {
+	hopeless := s.c.cfg.Dispatcher.Hopeless()
+	done := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-hopeless:
+			s.stop(s.broken())
+		case <-done:
+		}
+	}()
+	endedBy, err := s.capture()
+	close(done)
+	<-watched
+	if err != nil {
+		s.warnings = append(s.warnings, err.Error())
+	}
+	if err := s.cam.Close(); err != nil {
+		s.warnings = append(s.warnings, "close the camera: "+err.Error())
+	}
+	return endedBy
+}
+
+// broken is the word for a run that its members cannot take.
+func (s *session) broken() string {
+	if _, full := s.c.cfg.Dispatcher.Failure(); full {
+		return run.EndedDiskFull
+	}
+	return run.EndedWriter
+}
+
+// drain waits until every frame is durable or ledgered. Its deadline moves as long as frames do.
+func (s *session) drain(endedBy string) (string, error) {
+	d := s.c.cfg.Dispatcher
+	drained, hopeless := d.Drained(), d.Hopeless()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	moved, last := time.Now(), uint64(0)
+	for {
+		select {
+		case <-drained:
+			return endedBy, nil
+		case <-hopeless:
+			reason, _ := d.Failure()
+			return s.broken(), fmt.Errorf("%w: %s", dispatch.ErrRefused, reason)
+		case <-s.quit:
+			return run.EndedHard, s.surrender(drained)
+		case now := <-tick.C:
+			if a := d.Account(); progress(a) != last {
+				last, moved = progress(a), now
+			}
+			if now.Sub(moved) > s.opts.DrainTimeout {
+				s.warnings = append(s.warnings, fmt.Sprintf("nothing moved for %s while draining: the rest was given up", s.opts.DrainTimeout))
+				return run.EndedHard, s.surrender(drained)
+			}
+		}
+	}
+}
+
+// progress is a number that changes when frames become durable, are ledgered or are sealed.
+func progress(a dispatch.Account) uint64 {
+	n := a.Durable + a.ReadableUntil
+	for _, v := range a.Released {
+		n += v
+	}
+	return n - a.InFlight
+}
+
+// surrender ledgers what is not durable and waits a little for the ledger.
+func (s *session) surrender(drained <-chan struct{}) error {
+	if err := s.c.cfg.Dispatcher.GiveUp(frames.Stopped); err != nil {
+		return err
+	}
+	select {
+	case <-drained:
+		return nil
+	case <-time.After(settleTime):
+		return errors.New("the writers did not ledger what was given up: `sluice recover` completes the store")
+	}
+}
+
+// summary is the account of the run as acquire knows it.
+func (s *session) summary(endedBy string) run.Summary {
+	a := s.c.cfg.Dispatcher.Account()
+	g := s.budget.Gauge()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum := run.Summary{
+		V: 1, Run: s.spec.Run, Store: s.storeName(), Camera: s.spec.Camera, Source: s.spec.Source,
+		Shape: append([]int{int(a.Captured)}, s.spec.Geometry.Shape()...), Dtype: s.spec.Geometry.Dtype,
+		Captured: a.Captured, Written: a.Durable, LostByReason: map[string]uint64{},
+		Analyzed: a.Released["analyze"], Skipped: a.Skipped, Bytes: a.Durable * uint64(s.spec.Geometry.FrameBytes()),
+		BudgetBytes: int64(s.slots) * int64(s.slab.Stride()), PeakBudgetBytes: s.peak(),
+		ThrottledSeconds: (g.Throttled + g.Full).Seconds(), PausedSeconds: s.paused.Seconds(),
+		Restarts: a.Restarts + s.c.cfg.Restarts, EndedBy: endedBy, Warnings: append([]string{}, s.warnings...),
+	}
+	for reason, n := range a.Lost {
+		sum.LostByReason[reason.String()] = n
+		sum.Lost += n
+	}
+	if first, _, _, _ := s.slab.Last(); first > 0 && a.LastDurableNS > first {
+		sum.Seconds = time.Duration(a.LastDurableNS - first).Seconds()
+	}
+	if a.LastDurableNS > 0 {
+		sum.DrainSeconds = max(0, time.Unix(0, a.LastDurableNS).Sub(s.captured).Seconds())
+	}
+	return sum
+}
+
+// peak is the most bytes of the slab that were in use, as the budgets count them.
+func (s *session) peak() int64 {
+	n := s.budget.Gauge().Peak
+	if s.spare > 0 {
+		n += s.reserve.Gauge().Peak
+	}
+	return n
+}
+
+// close ends the run for the members, and frees its memory unless there is something left in it.
+func (s *session) close(err error) {
+	s.c.cfg.Dispatcher.CloseRun()
+	s.end(nil)
+	if err == nil {
+		s.slab.SetPhase(slab.Done)
+		if e := s.slab.Remove(); e != nil {
+			s.c.cfg.Logger.Warn("remove the slab", "error", e)
+		}
+	}
+	if e := s.slab.Close(); e != nil {
+		s.c.cfg.Logger.Warn("close the slab", "error", e)
+	}
+}

@@ -1,0 +1,177 @@
+package capture
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/dispatch"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// Herald publishes what happens, in one order, and hands each event of a run to its event log. Telling it never
+// blocks: those who tell hold locks.
+type Herald struct {
+	publisher *bus.Publisher
+	logger    *slog.Logger
+	// log takes an event's line for the run's event log.
+	log func(line []byte)
+
+	mu   sync.Mutex // guards what follows
+	news []news
+	n    map[frames.RunID]uint64
+	kick chan struct{}
+	idle chan struct{} // closed when news is empty and nothing is being told
+}
+
+type news struct {
+	run          frames.RunID
+	event        *bus.Event
+	backpressure *bus.Backpressure
+	holder       func() string
+}
+
+// NewHerald returns a Herald; Run makes it work.
+func NewHerald(p *bus.Publisher, logger *slog.Logger) *Herald {
+	h := &Herald{publisher: p, logger: logger, n: map[frames.RunID]uint64{}, kick: make(chan struct{}, 1), idle: make(chan struct{})}
+	close(h.idle)
+	return h
+}
+
+// LogTo sets who takes events' lines. It is called before Run.
+func (h *Herald) LogTo(f func(line []byte)) { h.log = f }
+
+// Event tells of an event.
+func (h *Herald) Event(run frames.RunID, e bus.Event) { h.tell(news{run: run, event: &e}) }
+
+// Backpressure tells of a transition; holder is asked when it is published.
+func (h *Herald) Backpressure(run frames.RunID, b bus.Backpressure, holder func() string) {
+	h.tell(news{run: run, backpressure: &b, holder: holder})
+}
+
+func (h *Herald) tell(n news) {
+	h.mu.Lock()
+	if len(h.news) == 0 {
+		select {
+		case <-h.idle:
+			h.idle = make(chan struct{})
+		default:
+		}
+	}
+	h.news = append(h.news, n)
+	h.mu.Unlock()
+	select {
+	case h.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Run publishes until ctx ends, and then what is left.
+func (h *Herald) Run(ctx context.Context) {
+	for {
+		h.drain()
+		select {
+		case <-ctx.Done():
+			h.drain()
+			return
+		case <-h.kick:
+		}
+	}
+}
+
+func (h *Herald) drain() {
+	for {
+		h.mu.Lock()
+		list := h.news
+		h.news = nil
+		if len(list) == 0 {
+			select {
+			case <-h.idle:
+			default:
+				close(h.idle)
+			}
+			h.mu.Unlock()
+			return
+		}
+		h.mu.Unlock()
+		for _, n := range list {
+			h.publish(n)
+		}
+	}
+}
+
+// Flush waits until everything told so far is published.
+func (h *Herald) Flush(ctx context.Context) {
+	h.mu.Lock()
+	idle := h.idle
+	h.mu.Unlock()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
+}
+
+func (h *Herald) publish(n news) {
+	if n.backpressure != nil {
+		if n.holder != nil {
+			n.backpressure.Holder = n.holder()
+		}
+		if err := h.publisher.Backpressure(n.run, n.backpressure); err != nil {
+			h.logger.Debug("transition not published", "error", err)
+		}
+		return
+	}
+	h.mu.Lock()
+	h.n[n.run]++
+	n.event.N = h.n[n.run]
+	if n.event.Kind == bus.EventFinished {
+		delete(h.n, n.run)
+	}
+	h.mu.Unlock()
+	line, err := h.publisher.Event(n.run, n.event)
+	if err != nil {
+		h.logger.Debug("event not published", "kind", n.event.Kind, "error", err)
+	}
+	if h.log != nil && !n.run.IsZero() && len(line) > 0 {
+		h.log(line)
+	}
+	level := slog.LevelInfo
+	switch n.event.Kind {
+	case bus.EventShardSealed, bus.EventPaused, bus.EventResumed:
+		level = slog.LevelDebug
+	case bus.EventFramesLost, bus.EventMemberLost, bus.EventMemberHung, bus.EventCameraStalled, bus.EventDiskLow, bus.EventRefused:
+		level = slog.LevelWarn
+	case bus.EventCameraFailed, bus.EventFault:
+		level = slog.LevelError
+	}
+	h.logger.Log(context.Background(), level, n.event.Text, "event", n.event.Kind, "run", n.run.Short())
+}
+
+// Note turns a dispatcher's fact into an event.
+func (h *Herald) Note(f dispatch.Fact) {
+	m := &bus.MemberEvent{Name: f.Member, Group: f.Group, PID: f.PID, Frames: uint64(f.Frames), Reason: f.Reason}
+	e := bus.Event{Member: m}
+	switch f.Kind {
+	case dispatch.MemberJoined:
+		e.Kind, e.Text = bus.EventMemberJoined, fmt.Sprintf("%s joined %s", f.Member, f.Group)
+	case dispatch.MemberRestarted:
+		e.Kind, e.Text = bus.EventMemberRestarted, fmt.Sprintf("%s is back in %s", f.Member, f.Group)
+	case dispatch.MemberLost:
+		e.Kind, e.Text = bus.EventMemberLost, fmt.Sprintf("%s of %s is gone with %d frames in hand: %s", f.Member, f.Group, f.Frames, f.Reason)
+	case dispatch.MemberFailed:
+		e.Kind, e.Text = bus.EventFault, fmt.Sprintf("%s cannot go on: %s", f.Member, f.Reason)
+	case dispatch.MemberRefused:
+		e.Kind, e.Text = bus.EventRefused, fmt.Sprintf("%s refused the run: %s", f.Member, f.Reason)
+	case dispatch.Reclaimed:
+		e.Kind, e.Text, e.Seq = bus.EventMemberHung, fmt.Sprintf("frame %d was taken back from %s", f.Seq, f.Member), f.Seq
+	case dispatch.ShardSealed:
+		e = bus.Event{Kind: bus.EventShardSealed, Text: fmt.Sprintf("shard %d sealed by %s", f.Shard, f.Member)}
+		e.Shard = &bus.ShardEvent{Shard: f.Shard, Epoch: f.Epoch, Writer: f.Member, ReadableUntilSeq: f.ReadableUntil}
+	case dispatch.FramesLost:
+		e = bus.Event{Kind: bus.EventFramesLost, Text: fmt.Sprintf("%d frames lost from %d on: %s", f.Loss.Count, f.Loss.Seq, f.Loss.Reason)}
+		e.Loss = bus.LossOf(f.Loss)
+	}
+	h.Event(f.Run, e)
+}

@@ -1,0 +1,322 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/camera"
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/slab"
+	"github.com/sluicedaq/sluice/pkg/backpressure"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// loop moves frames from the camera into the slab. It is one goroutine's.
+type loop struct {
+	*session
+	unwrap *camera.Unwrapper
+	stride int64
+	mask   uint32
+	seq    uint64 // of the next frame
+	until  uint64 // the frame that is not produced any more; 0 where the run ends otherwise
+	// idOffset and nsOffset continue frame ids and device times where an earlier acquire left them.
+	idOffset uint64
+	nsOffset int64
+	first    bool
+	// holding is set while a camera that cannot stop is treated as paused.
+	holding bool
+	since   time.Time
+	stall   time.Duration
+	watch   *time.Timer
+}
+
+// capture runs the camera to its end, and returns what ended it: one of run's words.
+func (s *session) capture() (string, error) {
+	unwrap, err := camera.NewUnwrapper(s.info)
+	if err != nil {
+		return run.EndedCamera, err
+	}
+	l := &loop{
+		session: s, unwrap: unwrap, stride: int64(s.slab.Stride()), mask: s.c.cfg.Dispatcher.Mask(),
+		seq: s.slab.Captured(), until: uint64(s.opts.Frames), first: true, stall: s.opts.StallAfter,
+	}
+	if l.stall == 0 {
+		l.stall = 5 * time.Second
+		if s.info.FPS > 0 {
+			l.stall = max(l.stall, time.Duration(10/s.info.FPS*float64(time.Second)))
+		}
+	}
+	l.watch = time.AfterFunc(l.stall, func() { s.end(ErrStalled) })
+	defer l.watch.Stop()
+	if s.opts.Duration > 0 {
+		defer time.AfterFunc(s.opts.Duration, func() { s.stop(run.EndedDuration) }).Stop()
+	}
+	if err := s.cam.Start(s.ctx); err != nil {
+		return l.ended(err)
+	}
+	l.watch.Stop()
+	for {
+		if l.until > 0 && l.seq >= l.until {
+			l.resumed()
+			return run.EndedFrames, nil
+		}
+		if err := l.step(); err != nil {
+			l.resumed()
+			return l.ended(err)
+		}
+	}
+}
+
+// ended is the word for what ended the capture; the error says more where a word is not enough.
+func (l *loop) ended(err error) (string, error) {
+	if errors.Is(err, io.EOF) {
+		return run.EndedSource, nil
+	}
+	var e ended
+	cause := context.Cause(l.ctx)
+	switch {
+	case errors.As(err, &e):
+		return string(e), nil
+	case cause == nil:
+	case errors.As(cause, &e):
+		return string(e), nil
+	case errors.Is(cause, ErrStalled):
+		text := fmt.Sprintf("the camera has sent nothing for %s after frame %d", l.stall, l.seq)
+		l.c.cfg.Herald.Event(l.spec.Run, bus.Event{Kind: bus.EventCameraStalled, Text: text, Seq: l.seq})
+		return run.EndedStalled, fmt.Errorf("%w: %s", ErrStalled, text)
+	}
+	l.c.cfg.Herald.Event(l.spec.Run, bus.Event{Kind: bus.EventCameraFailed, Text: err.Error(), Seq: l.seq})
+	return run.EndedCamera, err
+}
+
+// step takes one frame, or waits until there may be one.
+func (l *loop) step() error {
+	if on, changed := l.asked.get(); on && l.info.CanPause {
+		return l.pause("asked to", func(ctx context.Context) error {
+			select {
+			case <-changed:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}
+	// A camera that can stop is asked for a frame only when there is room for it.
+	room := false
+	if l.info.CanPause {
+		err := l.budget.TryAcquire(l.stride)
+		switch {
+		case err == nil:
+			room = true
+		case !errors.Is(err, backpressure.ErrFull):
+			return fmt.Errorf("take a slot from the budget: %w", err)
+		case l.onFull == backpressure.Fail:
+			return ended(run.EndedFull)
+		case l.onFull == backpressure.Pause:
+			return l.pause("the budget is full", l.budget.WaitOpen)
+		}
+	}
+	kept, err := l.grab(room)
+	if room && !kept {
+		err = errors.Join(err, l.budget.Release(l.stride))
+	}
+	return err
+}
+
+// grab takes the camera's next frame, and reports whether it kept the room that it had for it.
+func (l *loop) grab(room bool) (kept bool, err error) {
+	l.watch.Reset(l.stall)
+	g, err := l.cam.Grab(l.ctx)
+	l.watch.Stop()
+	if err != nil {
+		return false, err
+	}
+	st := l.unwrap.Next(g.FrameID, g.DeviceNS)
+	if st.Anomaly == camera.Repeated {
+		return false, nil
+	}
+	h := l.header(g, st)
+	if st.Missed > 0 {
+		reason := frames.Missed
+		if l.holding {
+			reason = frames.Paused
+		}
+		n := st.Missed
+		if l.until > 0 {
+			n = min(n, l.until-l.seq)
+		}
+		l.lost(n, h.FrameID-st.Missed, reason, frames.AtCamera)
+		if l.until > 0 && l.seq >= l.until {
+			return false, nil
+		}
+	}
+	h.Seq = l.seq
+	if g.Incomplete {
+		l.lost(1, h.FrameID, frames.Incomplete, frames.AtCamera)
+		return false, nil
+	}
+	if !room {
+		reason, err := l.admit()
+		if err != nil || reason != 0 {
+			if reason != 0 {
+				l.lost(1, h.FrameID, reason, frames.AtAcquire)
+			}
+			return false, err
+		}
+	}
+	return true, l.keep(h)
+}
+
+// admit takes room for a frame that a camera which cannot stop has made, or says why it is lost. This is the policy
+// for such cameras: pause loses everything until the budget is open again, drop the frames that do not fit.
+func (l *loop) admit() (frames.State, error) {
+	asked, _ := l.asked.get()
+	if asked || l.holding {
+		if asked || l.budget.Gauge().State != backpressure.Open {
+			l.hold("the camera cannot stop")
+			return frames.Paused, nil
+		}
+		l.resumed()
+	}
+	switch err := l.budget.TryAcquire(l.stride); {
+	case err == nil:
+		return 0, nil
+	case !errors.Is(err, backpressure.ErrFull):
+		return 0, fmt.Errorf("take a slot from the budget: %w", err)
+	}
+	switch l.onFull {
+	case backpressure.Fail:
+		return frames.Dropped, ended(run.EndedFull)
+	case backpressure.Pause:
+		l.hold("the budget is full")
+		return frames.Paused, nil
+	default:
+		return frames.Dropped, nil
+	}
+}
+
+// keep brings a frame's pixels into a slot, for which there is room in the budget, and offers it.
+func (l *loop) keep(h frames.Header) error {
+	slot, ok := l.slab.Take()
+	if !ok {
+		return fmt.Errorf("%w: the budget has room for frame %d but the slab has no slot", ErrBudget, h.Seq)
+	}
+	if err := l.cam.Retrieve(l.slab.Pixels(slot)); err != nil {
+		l.slab.Discard(slot)
+		l.lost(1, h.FrameID, frames.Incomplete, frames.AtCamera)
+		return errors.Join(fmt.Errorf("retrieve frame %d: %w", h.Seq, err), l.budget.Release(l.stride))
+	}
+	rec := l.slab.Commit(slot, h, l.mask)
+	l.advance(1)
+	l.c.cfg.Dispatcher.Offer(slot, rec)
+	return nil
+}
+
+// header describes a grabbed frame; its ids and times go on from those of an earlier acquire.
+func (l *loop) header(g camera.Grabbed, st camera.Step) frames.Header {
+	if l.first {
+		l.first = false
+		if _, lastNS, frameID, deviceNS := l.slab.Last(); l.resumedRun() {
+			if st.FrameID <= frameID {
+				l.idOffset = frameID + 1 + st.Missed - st.FrameID
+			}
+			if g.DeviceNS <= deviceNS {
+				l.nsOffset = deviceNS + (g.HostNS - lastNS) - g.DeviceNS
+			}
+		}
+	}
+	return frames.Header{
+		Run: l.spec.Run, FrameID: st.FrameID + l.idOffset, DeviceNS: g.DeviceNS + l.nsOffset, HostNS: g.HostNS, Geometry: l.spec.Geometry,
+	}
+}
+
+func (l *loop) resumedRun() bool { return l.session.resumed }
+
+// lost ledgers n frames from the next seq on.
+func (l *loop) lost(n, frameID uint64, reason frames.State, stage frames.Stage) {
+	l.lose(l.seq, n, frameID, reason, stage)
+	l.advance(n)
+}
+
+// advance moves on by n frames.
+func (l *loop) advance(n uint64) {
+	l.seq += n
+	l.next.Store(l.seq)
+}
+
+// lose ledgers n frames from seq on. While too many ranges wait for their ledger lines, the camera waits.
+func (s *session) lose(seq, n, frameID uint64, reason frames.State, stage frames.Stage) {
+	now := time.Now().UnixNano()
+	loss := frames.Loss{
+		Seq: seq, Count: n, FirstFrameID: frameID, LastFrameID: frameID + n - 1, FirstNS: now, LastNS: now, Reason: reason, Stage: stage,
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var err error
+		if loss, err = s.c.cfg.Dispatcher.Lose(loss); err == nil {
+			return
+		}
+		if !errors.Is(err, slab.ErrLossTable) {
+			s.c.cfg.Logger.Error("account of lost frames", "error", err)
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-s.quit:
+			return
+		}
+	}
+}
+
+// pause stops a camera that can, until wait returns, and records the interval.
+func (l *loop) pause(why string, wait func(context.Context) error) error {
+	p, ok := l.cam.(camera.Pauser)
+	if !ok {
+		return fmt.Errorf("%w: it says that it can pause and has no way to", camera.ErrFailed)
+	}
+	if err := p.Pause(); err != nil {
+		return fmt.Errorf("pause the camera: %w", err)
+	}
+	l.hold(why)
+	waitErr := wait(l.ctx)
+	l.unwrap.Resumed()
+	l.resumed()
+	if waitErr != nil {
+		return waitErr
+	}
+	if err := p.Resume(); err != nil {
+		return fmt.Errorf("resume the camera: %w", err)
+	}
+	return nil
+}
+
+// hold begins an interval in which no frames are taken.
+func (l *loop) hold(why string) {
+	if l.holding {
+		return
+	}
+	l.holding, l.since = true, time.Now()
+	l.c.set(l.session, bus.StatePaused, why)
+	l.c.cfg.Herald.Event(l.spec.Run, bus.Event{Kind: bus.EventPaused, Text: "paused at frame " + fmt.Sprint(l.seq) + ": " + why, Seq: l.seq})
+}
+
+// resumed ends the interval that hold began, if there is one.
+func (l *loop) resumed() {
+	if !l.holding {
+		return
+	}
+	l.holding = false
+	away := time.Since(l.since)
+	l.mu.Lock()
+	l.paused += away
+	l.mu.Unlock()
+	l.c.set(l.session, bus.StateRunning, "")
+	l.c.cfg.Herald.Event(l.spec.Run, bus.Event{
+		Kind: bus.EventResumed, Text: fmt.Sprintf("resumed at frame %d after %s", l.seq, away.Round(time.Millisecond)), Seq: l.seq, PausedNS: away.Nanoseconds(),
+	})
+}

@@ -1,0 +1,142 @@
+package capture
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/config"
+	"github.com/sluicedaq/sluice/internal/dispatch"
+)
+
+// statusPeriod is how often the status is published.
+const statusPeriod = time.Second
+
+// rates are measured between two published statuses.
+type rates struct {
+	at                time.Time
+	captured, durable uint64
+	rate              bus.Rate
+}
+
+// Status implements bus.Control.
+func (c *Controller) Status(context.Context, bus.RunRequest) (bus.Status, error) {
+	s, _ := c.status(false)
+	return s, nil
+}
+
+// publish publishes the status until ctx ends.
+func (c *Controller) publish(ctx context.Context) {
+	tick := time.NewTicker(statusPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s, run := c.status(true)
+		if err := c.cfg.Publisher.Status(run.Spec.Run, &s); err != nil {
+			c.cfg.Logger.Debug("status not published", "error", err)
+		}
+	}
+}
+
+// status gathers the camera's account. measure begins a new interval for the rates.
+func (c *Controller) status(measure bool) (bus.Status, bus.Armed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	st := bus.Status{
+		State: c.state, Since: c.since, Reason: c.reason, Software: config.Software(), PID: os.Getpid(),
+		Restarts: c.cfg.Restarts, LastRun: c.last,
+	}
+	st.Camera = c.cfg.Camera
+	var about bus.Armed
+	a := c.cfg.Dispatcher.Account()
+	st.Members = c.members()
+	s := c.session
+	if s == nil {
+		c.rates = rates{}
+		return st, about
+	}
+	about.Spec = s.spec
+	st.Run = s.spec.Run
+	st.Source, st.Geometry, st.Store, st.Frames = s.spec.Source, &s.spec.Geometry, a.StorePath, uint64(s.opts.Frames)
+	st.Captured, st.Durable, st.InFlight, st.ReadableUntilSeq = a.Captured, a.Durable, a.InFlight, a.ReadableUntil
+	st.LostByReason = map[string]uint64{}
+	for reason, n := range a.Lost {
+		st.LostByReason[reason.String()] = n
+		st.Lost += n
+	}
+	st.Rate = c.rate(s, a, measure)
+	g := s.budget.Gauge()
+	holder, _ := c.cfg.Dispatcher.Holder()
+	s.mu.Lock()
+	paused := s.paused
+	s.mu.Unlock()
+	st.Budget = bus.Budget{
+		State: bus.BudgetState(g.State.String()), Bytes: g.Used, Limit: int64(s.slots * s.slab.Stride()), Peak: s.peak(),
+		Holder: holder, PausedSeconds: paused.Seconds(), ThrottledSeconds: (g.Throttled + g.Full).Seconds(),
+	}
+	if s.spare > 0 {
+		st.Budget.Bytes += s.reserve.Gauge().Used
+	}
+	if grow := (st.Rate.Measured - st.Rate.Durable) * float64(s.slab.Stride()); grow > 0 && c.state == bus.StateRunning {
+		left := float64(g.Limit-g.Used) / grow
+		st.Budget.SecondsToFull = &left
+	}
+	return st, about
+}
+
+// rate is the frame rate over the last interval. c.mu is held.
+func (c *Controller) rate(s *session, a dispatch.Account, measure bool) bus.Rate {
+	r := &c.rates
+	now := time.Now()
+	if r.at.IsZero() {
+		r.at, r.captured, r.durable = now, a.Captured, a.Durable
+	}
+	if d := now.Sub(r.at).Seconds(); measure && d > 0 {
+		captured, durable := float64(a.Captured-min(r.captured, a.Captured)), float64(a.Durable-min(r.durable, a.Durable))
+		r.rate = bus.Rate{
+			Measured: captured / d, Durable: durable / d, BytesPerSecond: captured / d * float64(s.spec.Geometry.FrameBytes()),
+		}
+		r.at, r.captured, r.durable = now, a.Captured, a.Durable
+	}
+	rate := r.rate
+	rate.Nominal = s.spec.FPS
+	return rate
+}
+
+// members describes everyone who has joined.
+func (c *Controller) members() []bus.Member {
+	list := c.cfg.Dispatcher.Members()
+	out := make([]bus.Member, 0, len(list))
+	now := time.Now().UnixNano()
+	for _, m := range list {
+		j, h := m.Peer.Join, m.Peer.Health
+		state := "live"
+		switch {
+		case m.Failed != "":
+			state = "failed"
+		case m.Hung:
+			state = "hung"
+		}
+		b := bus.Member{
+			Name: m.Name, Group: m.Group, Policy: string(m.Policy), Host: j.Host, PID: j.PID, Carrier: "shm", State: state, Primary: m.Primary,
+			HeldBytes: m.HeldBytes, HeldFrames: uint64(m.HeldFrames), Skipped: h.Skipped, Redelivered: m.Redelivered, Restarts: m.Restarts,
+			Work: bus.Work{Frames: h.Frames, Bytes: h.Bytes, Busy: h.Busy, Starved: h.Starved, Blocked: h.Blocked},
+		}
+		if m.OldestNS > 0 {
+			b.OldestUnreleasedNS = max(0, now-m.OldestNS)
+		}
+		if h.Path != "" {
+			b.Writer = &bus.WriterStatus{
+				Path: h.Path, FreeBytes: h.FreeBytes, StoredBytes: h.StoredBytes, SyncP50NS: h.SyncP50NS, SyncP99NS: h.SyncP99NS,
+				DurableP50NS: h.DurableP50NS, DurableP99NS: h.DurableP99NS, Direct: h.Direct, Fallback: h.Fallback,
+			}
+		}
+		out = append(out, b)
+	}
+	return out
+}
