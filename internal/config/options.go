@@ -63,7 +63,7 @@ type Capture struct {
 	Force       bool          `name:"force" help:"Start although the disk has less free space than the run will need."`
 
 	AnalyzePolicy AnalyzePolicy `name:"analyze-policy" default:"latest" placeholder:"latest|lossless" help:"Whether the analysers get the newest frames that they can keep up with, or every frame (${default})."`
-	Reserve       Count         `name:"latest-reserve" default:"4" placeholder:"N" help:"Slots of the budget that belong to the groups with the policy latest (${default})."`
+	Reserve       Count         `name:"latest-reserve" placeholder:"N" help:"Slots of the budget that belong to the groups with the policy latest (default: one for the newest frame and one for each required analyser)."`
 	ReclaimAfter  time.Duration `name:"reclaim-after" default:"2s" placeholder:"TIME" help:"A frame that a member with the policy latest holds for longer is taken from it (${default})."`
 	Require       []Requirement `name:"require" default:"writer" placeholder:"GROUP[=N]" help:"Groups that must have a member, or N, before a run starts; several with commas between them (${default})."`
 	MemberTimeout time.Duration `name:"member-timeout" default:"10s" placeholder:"TIME" help:"How long to wait for the required groups (${default})."`
