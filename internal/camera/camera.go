@@ -32,6 +32,13 @@ type Pauser interface {
 	Resume() error
 }
 
+// Seeker is a Camera that can begin at any frame: what a run that goes on after a restart asks for. The pixels and
+// frame ids are those that the camera would have come to by itself, its clock begins anew.
+type Seeker interface {
+	// Seek makes frame n, counted from 0, the first one. It is called before Start.
+	Seek(n uint64) error
+}
+
 // Grabbed describes a frame.
 type Grabbed struct {
 	// FrameID is the device's own number, as it came: Info.IDBits wide.

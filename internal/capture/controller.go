@@ -27,8 +27,8 @@ type Config struct {
 	Dispatcher *dispatch.Dispatcher
 	Publisher  *bus.Publisher
 	Herald     *Herald
-	// Open opens the source named by a URI; first is the number of the first frame that it should produce.
-	Open   func(ctx context.Context, uri string, first uint64) (camera.Camera, error)
+	// Open opens the source named by a URI.
+	Open   func(ctx context.Context, uri string) (camera.Camera, error)
 	Logger *slog.Logger
 	// Restarts counts how often a supervisor has started this process again; Heartbeat is the link's.
 	Restarts  int

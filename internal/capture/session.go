@@ -63,7 +63,7 @@ func (c *Controller) newSession(ctx context.Context, opts config.Capture) (*sess
 	if opts.Source == "" {
 		return nil, fmt.Errorf("%w: no source is named", camera.ErrSource)
 	}
-	cam, err := c.cfg.Open(ctx, opts.Source, 0)
+	cam, err := c.cfg.Open(ctx, opts.Source)
 	if err != nil {
 		return nil, err
 	}
@@ -277,40 +277,49 @@ func (s *session) reoffer(ctx context.Context) error {
 // reopen opens the camera again. What it made while there was no acquire is lost with a free-running camera, and was
 // never made with one that only produces when it is asked.
 func (s *session) reopen(ctx context.Context) error {
-	_, lastNS, frameID, _ := s.slab.Last()
-	away := time.Since(time.Unix(0, lastNS))
-	var missed uint64
-	probe, err := s.c.cfg.Open(ctx, s.opts.Source, s.slab.Captured())
+	cam, err := s.c.cfg.Open(ctx, s.opts.Source)
 	if err != nil {
 		return err
 	}
-	s.cam, s.info = probe, probe.Info()
-	if got := s.info.Geometry; got != s.spec.Geometry {
-		return errors.Join(fmt.Errorf("%w: %s gives frames of %s, the run has %s", camera.ErrSource, s.spec.Source, got, s.spec.Geometry), probe.Close())
+	if err := s.join(cam); err != nil {
+		return errors.Join(err, cam.Close())
 	}
-	if s.onFull, err = backpressure.ParseOnFull(string(s.opts.OnFull)); err != nil {
-		return errors.Join(err, probe.Close())
+	return nil
+}
+
+// join makes cam the camera of a run that an earlier acquire began.
+func (s *session) join(cam camera.Camera) error {
+	info := cam.Info()
+	if info.Geometry != s.spec.Geometry {
+		return fmt.Errorf("%w: %s gives frames of %s, the run has %s", camera.ErrSource, s.spec.Source, info.Geometry, s.spec.Geometry)
 	}
-	s.onFull = s.onFull.For(s.info.CanPause)
-	if !s.info.CanPause {
-		missed = max(1, uint64(away.Seconds()*s.info.FPS))
-		if n := uint64(s.opts.Frames); n > 0 {
-			missed = min(missed, n-min(n, s.slab.Captured()))
-		}
-	}
-	text := fmt.Sprintf("acquire was away for %s; the run goes on at frame %d", away.Round(time.Millisecond), s.slab.Captured()+missed)
-	s.warnings = append(s.warnings, text)
-	s.c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventResumed, Text: text, Seq: s.slab.Captured() + missed, PausedNS: away.Nanoseconds()})
-	if missed == 0 {
-		return nil
-	}
-	seq := s.slab.Captured()
-	s.lose(seq, missed, frameID+1, frames.Restarted, frames.AtAcquire)
-	if err := errors.Join(s.cam.Close()); err != nil {
+	policy, err := backpressure.ParseOnFull(string(s.opts.OnFull))
+	if err != nil {
 		return err
 	}
-	s.cam, err = s.c.cfg.Open(ctx, s.opts.Source, seq+missed)
-	return err
+	_, lastNS, frameID, _ := s.slab.Last()
+	away, seq, missed := time.Since(time.Unix(0, lastNS)), s.slab.Captured(), uint64(0)
+	if !info.CanPause {
+		missed = max(1, uint64(away.Seconds()*info.FPS))
+		if n := uint64(s.opts.Frames); n > 0 {
+			missed = min(missed, n-min(n, seq))
+		}
+	}
+	if sk, ok := cam.(camera.Seeker); ok {
+		if err := sk.Seek(seq + missed); err != nil {
+			return err
+		}
+		info.IDFromStart = false
+	}
+	s.cam, s.info, s.onFull = cam, info, policy.For(info.CanPause)
+	text := fmt.Sprintf("acquire was away for %s; the run goes on at frame %d", away.Round(time.Millisecond), seq+missed)
+	s.warnings = append(s.warnings, text)
+	s.c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventResumed, Text: text, Seq: seq + missed, PausedNS: away.Nanoseconds()})
+	if missed > 0 {
+		s.lose(seq, missed, frameID+1, frames.Restarted, frames.AtAcquire)
+		s.next.Store(seq + missed)
+	}
+	return nil
 }
 
 // storeName is the store's name for people.

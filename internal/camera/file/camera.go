@@ -15,6 +15,7 @@ import (
 var (
 	_ camera.Camera = (*Camera)(nil)
 	_ camera.Pauser = (*Camera)(nil)
+	_ camera.Seeker = (*Camera)(nil)
 )
 
 // Camera plays one clip.
@@ -81,6 +82,15 @@ func (c *Camera) Info() camera.Info {
 	return i
 }
 
+// Seek implements [camera.Seeker].
+func (c *Camera) Seek(n uint64) error {
+	if c.state != opened {
+		return fmt.Errorf("seek in a camera that was started: %w", camera.ErrOrder)
+	}
+	c.next = n
+	return nil
+}
+
 // Start implements [camera.Camera].
 func (c *Camera) Start(ctx context.Context) error {
 	if c.state != opened {
@@ -90,7 +100,7 @@ func (c *Camera) Start(ctx context.Context) error {
 		return err
 	}
 	c.state = started
-	c.pacer.Start()
+	c.pacer.StartAt(c.next)
 	return nil
 }
 

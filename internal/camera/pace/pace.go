@@ -30,6 +30,14 @@ func (p *Pacer) Start() {
 	}
 }
 
+// StartAt begins the clock in the middle: frame n is due now.
+func (p *Pacer) StartAt(n uint64) {
+	p.Start()
+	if p.fps != 0 {
+		p.shift = -Offset(n, p.fps)
+	}
+}
+
 // Now is the time since Start in nanoseconds.
 func (p *Pacer) Now() int64 { return int64(time.Since(p.start)) }
 
