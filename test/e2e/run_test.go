@@ -49,7 +49,7 @@ func TestRun(t *testing.T) {
 			kinds = append(kinds, kind)
 		}
 	}
-	for _, k := range []string{"armed", "started", "shard sealed", "drained", "finished"} {
+	for _, k := range []string{"armed", "started", "shard_sealed", "drained", "finished"} {
 		if !slices.Contains(kinds, k) {
 			t.Errorf("no event %q among %q", k, kinds)
 		}
