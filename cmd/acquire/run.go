@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -108,17 +109,21 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *n
 	service, err := bus.ServeControl(serving, nc, publisher, controller)
 	if err != nil {
 		stop()
-		return exit.Errorf(exit.Unavailable, "offer the control service: %w", firstError(g.Wait(), err))
+		return exit.Errorf(exit.Unavailable, "offer the control service: %w", errors.Join(err, g.Wait()))
 	}
 	g.Go(func() error {
 		defer stop()
 		defer service.Close()
 		return operate(ctx, serving, hard, opts, controller)
 	})
-	if err := g.Wait(); err != nil {
-		return err
+	err = g.Wait()
+	if nc.IsConnected() {
+		// The last messages get a moment to leave; a broker that goes first is no failure of ours.
+		if e := nc.FlushTimeout(2 * time.Second); e != nil {
+			logger.Debug("the last messages may be lost", "error", e)
+		}
 	}
-	return flush(nc)
+	return err
 }
 
 // operate runs the controller until ctx or serving ends, or with --start until its one run has ended.
@@ -161,23 +166,4 @@ func groups(opts config.Acquire) []dispatch.Group {
 		}
 	}
 	return list
-}
-
-// flush gives the last messages a moment to leave.
-func flush(nc *nats.Conn) error {
-	if nc.IsConnected() {
-		if err := nc.FlushTimeout(2 * time.Second); err != nil {
-			return fmt.Errorf("send the last messages: %w", err)
-		}
-	}
-	return nil
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
