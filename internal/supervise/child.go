@@ -173,8 +173,7 @@ func (c *Child) live(l *life) (stopped bool, err error) {
 	case err = <-l.ended:
 	case <-c.killing:
 		_ = l.cmd.Process.Kill()
-		<-l.ended
-		return true, fmt.Errorf("%s %w", c.spec.Name, ErrKilled)
+		return true, fmt.Errorf("%s %w (%v)", c.spec.Name, ErrKilled, <-l.ended)
 	}
 	if err = c.obituary(l, err); exit.Code(err) == exit.OK || endedBy(err, syscall.SIGTERM) {
 		err = nil

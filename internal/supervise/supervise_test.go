@@ -33,29 +33,29 @@ func play(role string) int {
 	defer stop()
 	ctx, stopWatch, err := WatchParent(ctx, os.Getenv)
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return exit.Code(err)
 	}
 	defer stopWatch()
 	switch role {
 	case "good": // says that it is there, and why it goes
-		fmt.Println("up", os.Getpid(), os.Getenv("SLUICE_RESTARTS"), syscall.Getpgrp() == os.Getpid())
+		fmt.Fprintln(os.Stdout, "up", os.Getpid(), os.Getenv("SLUICE_RESTARTS"), syscall.Getpgrp() == os.Getpid())
 		<-ctx.Done()
-		fmt.Println("down:", context.Cause(ctx))
+		fmt.Fprintln(os.Stdout, "down:", context.Cause(ctx))
 		return 0
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
-		fmt.Println("up")
+		fmt.Fprintln(os.Stdout, "up")
 		<-make(chan struct{})
 	case "wrong":
-		fmt.Println("child: --out: not a folder")
+		fmt.Fprintln(os.Stdout, "child: --out: not a folder")
 		return exit.Usage
 	case "weak":
-		fmt.Println("ouch")
+		fmt.Fprintln(os.Stdout, "ouch")
 		return 1
 	case "loud":
 		for i := range 10000 {
-			fmt.Println("line", i)
+			fmt.Fprintln(os.Stdout, "line", i)
 		}
 		<-ctx.Done()
 		return 0
@@ -96,7 +96,7 @@ func start(t *testing.T, role string) (*Child, <-chan string) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // t.Context has ended by now
 		cancel()
-		c.Stop(ctx)
+		_ = c.Stop(ctx) // what it died of is the test's affair
 		g.Close()
 	})
 	return c, said
