@@ -1,0 +1,74 @@
+package store
+
+import (
+	"encoding/binary"
+	"strconv"
+
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// The columns, in the order in which a shard writes them. The state is last: a shard that has it is sealed.
+const (
+	colDevice  = "time_device_ns"
+	colHost    = "time_host_ns"
+	colFrameID = "frame_id"
+	colCRC     = "crc32c"
+	colState   = "state"
+)
+
+// column is one property of every frame, a one-dimensional array along t.
+type column struct {
+	name  string
+	dtype string
+	size  int // bytes of a value
+	// put writes a durable frame's value in little-endian order. Lost frames have the fill value 0.
+	put func(b []byte, r record)
+}
+
+func columns() []column {
+	return []column{
+		{colDevice, "int64", 8, func(b []byte, r record) { binary.LittleEndian.PutUint64(b, uint64(r.DeviceNS)) }},
+		{colHost, "int64", 8, func(b []byte, r record) { binary.LittleEndian.PutUint64(b, uint64(r.HostNS)) }},
+		{colFrameID, "uint64", 8, func(b []byte, r record) { binary.LittleEndian.PutUint64(b, r.FrameID) }},
+		{colCRC, "uint32", 4, func(b []byte, r record) { binary.LittleEndian.PutUint32(b, r.CRC) }},
+		{colState, "uint8", 1, func(b []byte, _ record) { b[0] = byte(frames.Durable) }},
+	}
+}
+
+// columnMeta describes a column when its first t values can be read.
+func columnMeta(s run.Spec, c column, t uint64) arrayMeta {
+	m := newArray([]uint64{t}, []uint64{s.ShardFrames}, c.dtype)
+	switch c.name {
+	case colDevice:
+		m.Attributes["unit"] = "nanosecond"
+		m.Attributes["clock"] = s.Device.Clock
+		m.Attributes["stamps"] = s.Device.Stamps
+	case colHost:
+		m.Attributes["unit"] = "nanosecond"
+		m.Attributes["clock"] = "host's time of arrival since 1970-01-01 UTC"
+	case colCRC:
+		m.Attributes["of"] = "the chunk's bytes as they are stored in the shard"
+	case colState:
+		names := map[string]string{}
+		for v := frames.Absent; v <= frames.HostLost; v++ {
+			names[strconv.Itoa(int(v))] = v.String()
+		}
+		m.Attributes["values"] = names
+	}
+	return m
+}
+
+// encodeColumn makes a shard's chunk of a column: K values, zeros after the run's last frame.
+func encodeColumn(c column, state []frames.State, recs []record) []byte {
+	b := make([]byte, len(state)*c.size)
+	for i, st := range state {
+		switch {
+		case st == frames.Durable:
+			c.put(b[i*c.size:], recs[i])
+		case c.name == colState:
+			b[i] = byte(st)
+		}
+	}
+	return b
+}

@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// Commit makes frames and losses durable. When it returns nil, the pixels are synced, and after them the
+// journal's records, and the losses' ledger lines. It may be called again before the last call has returned: the
+// next frames are then written while the last ones are synced.
+//
+// An error that wraps ErrFrame or frames.ErrReclaimed, or the context's while nothing was written, leaves the
+// shard as it was, and no frame of the call counts. After any other error nobody knows what the disk holds: the
+// shard is broken, and the frames of the call may or may not be found by its next owner.
+func (s *Shard) Commit(ctx context.Context, fs []Frame, losses []frames.Loss) error {
+	if err := s.check(fs, losses); err != nil {
+		return fmt.Errorf("committing to shard %d: %w", s.no, err)
+	}
+	var g errgroup.Group
+	if len(losses) > 0 {
+		g.Go(func() error {
+			for _, l := range losses {
+				s.store.NoteCaptured(l.End())
+			}
+			if err := s.store.ledger.add(losses); err != nil {
+				return s.fail(fmt.Errorf("writing the ledger: %w", err))
+			}
+			s.markLost(losses)
+			return nil
+		})
+	}
+	if len(fs) > 0 {
+		g.Go(func() error { return s.commitFrames(ctx, fs) })
+	}
+	return g.Wait()
+}
+
+func (s *Shard) check(fs []Frame, losses []frames.Loss) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		return s.broken
+	}
+	if s.stage != stageOpen && len(fs) > 0 {
+		return fmt.Errorf("%w: the shard is complete", ErrFrame)
+	}
+	size := s.store.spec.Geometry.FrameBytes()
+	for _, f := range fs {
+		switch {
+		case f.Seq < s.first || f.Seq-s.first >= uint64(len(s.state)):
+			return fmt.Errorf("%w: frame %d", ErrFrame, f.Seq)
+		case len(f.Pixels) != size:
+			return fmt.Errorf("%w: frame %d has %d bytes, want %d", ErrFrame, f.Seq, len(f.Pixels), size)
+		case s.state[f.Seq-s.first] == frames.Durable:
+			return fmt.Errorf("%w: frame %d is durable already", ErrFrame, f.Seq)
+		}
+	}
+	for _, l := range losses {
+		if err := l.Valid(); err != nil {
+			return fmt.Errorf("%w: %w", ErrFrame, err)
+		}
+		if l.Seq < s.first || l.End() > s.first+uint64(len(s.state)) {
+			return fmt.Errorf("%w: loss of frames %d to %d", ErrFrame, l.Seq, l.End()-1)
+		}
+	}
+	return nil
+}
+
+func (s *Shard) commitFrames(ctx context.Context, fs []Frame) error {
+	recs := make([]record, len(fs))
+	for i, f := range fs {
+		s.store.NoteCaptured(f.Seq + 1)
+		recs[i] = record{Seq: f.Seq, FrameID: f.FrameID, DeviceNS: f.DeviceNS, HostNS: f.HostNS}
+	}
+	place := s.placePacked
+	if s.store.stride > 0 {
+		place = s.placeDirect
+	}
+	if err := place(ctx, fs, recs); err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			// Writes that had begun have ended; their space stays unused.
+			return fmt.Errorf("committing to shard %d: %w", s.no, err)
+		}
+		return s.fail(err)
+	}
+	for _, f := range fs {
+		if f.Intact == nil {
+			continue
+		}
+		if err := f.Intact(); err != nil {
+			return fmt.Errorf("committing to shard %d: %w", s.no, err)
+		}
+	}
+	return s.record(recs)
+}
+
+// record makes frames count whose chunks are written: it syncs the data, then adds their records to the journal
+// and syncs that.
+func (s *Shard) record(recs []record) error {
+	var b []byte
+	for _, r := range recs {
+		b = appendRecord(b, r)
+	}
+	if err := s.sync.do(appendCaptured(b, s.store.captured.Load())); err != nil {
+		return s.fail(err)
+	}
+	s.markDurable(recs)
+	return nil
+}
+
+// syncRecords is the work of the shard's flight.
+func (s *Shard) syncRecords(records []byte) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if err := s.store.synced(s.data.Datasync); err != nil {
+		return fmt.Errorf("syncing frames: %w", err)
+	}
+	if err := s.store.synced(func() error { return s.journal.append(records) }); err != nil {
+		return fmt.Errorf("writing the journal: %w", err)
+	}
+	return nil
+}

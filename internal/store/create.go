@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/vfs"
+)
+
+// Create makes the store of a run at path, whose parent must exist. The folder appears whole and durable in one
+// step. The error wraps ErrExists where something has that name, ErrSpec where no store can be made for spec.
+func Create(ctx context.Context, fs vfs.FS, path string, spec run.Spec, opts Options) (*Store, error) {
+	if err := checkSpec(spec); err != nil {
+		return nil, fmt.Errorf("creating %s: %w", path, err)
+	}
+	path = filepath.Clean(path)
+	if _, err := fs.Stat(path); err == nil {
+		return nil, fmt.Errorf("creating %s: %w", path, ErrExists)
+	}
+	// Everything is made under another name, which an earlier attempt for the same run may have left.
+	draft := filepath.Join(filepath.Dir(path), ".sluice-"+spec.Run.String())
+	if err := removeAll(fs, draft); err != nil {
+		return nil, fmt.Errorf("creating %s: %w", path, err)
+	}
+	if err := writeDraft(fs, draft, spec); err != nil {
+		return nil, fmt.Errorf("creating %s: %w", path, errors.Join(err, removeAll(fs, draft)))
+	}
+	if err := fs.RenameNew(draft, path); err != nil {
+		if vfs.IsExist(err) {
+			err = fmt.Errorf("%w: %w", ErrExists, err)
+		}
+		return nil, fmt.Errorf("creating %s: %w", path, errors.Join(err, removeAll(fs, draft)))
+	}
+	if err := fs.SyncDir(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("creating %s: %w", path, err)
+	}
+	return Open(ctx, fs, path, spec.Run, opts)
+}
+
+// writeDraft makes an empty store in a new folder.
+func writeDraft(fs vfs.FS, root string, spec run.Spec) error {
+	at := layout{root, spec.Geometry.Channels}
+	dirs := []string{root, at.join(imageName), at.join(imageName, "c"), at.join(columnsDir), at.join(ledgerDir), at.join(workDir)}
+	type node struct {
+		dir  string
+		meta any
+	}
+	nodes := []node{
+		{root, rootMeta(Attributes{Format: Format, Spec: spec})},
+		{at.join(imageName), imageMeta(spec, 0)},
+		{at.join(columnsDir), groupMeta{3, "group", struct{}{}}},
+	}
+	for _, c := range columns() {
+		dirs = append(dirs, at.column(c.name), at.columnChunks(c.name))
+		nodes = append(nodes, node{at.column(c.name), columnMeta(spec, c, 0)})
+	}
+	for _, d := range dirs {
+		if err := fs.Mkdir(d); err != nil {
+			return err
+		}
+	}
+	for _, n := range nodes {
+		b, err := encodeMeta(n.meta)
+		if err != nil {
+			return err
+		}
+		if err := writeSynced(fs, filepath.Join(n.dir, metaName), b); err != nil {
+			return err
+		}
+	}
+	for _, d := range dirs {
+		if err := fs.SyncDir(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func encodeMeta(meta any) ([]byte, error) {
+	b, err := json.MarshalIndent(meta, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encoding metadata: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// writeSynced writes a file, in place of one that has the name, and syncs it. The name is not yet durable.
+func writeSynced(fs vfs.FS, path string, b []byte) error {
+	f, err := fs.OpenFile(path, vfs.Write|vfs.Create|vfs.Clear)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(b, 0); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := f.Sync(); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return f.Close()
+}
+
+// replaceSynced puts b at path in one step, by way of the file temp on the same disk; it is durable when it
+// returns.
+func replaceSynced(fs vfs.FS, temp, path string, b []byte) error {
+	if err := writeSynced(fs, temp, b); err != nil {
+		return err
+	}
+	if err := fs.Rename(temp, path); err != nil {
+		return err
+	}
+	return fs.SyncDir(filepath.Dir(path))
+}
+
+// removeAll removes a file or a folder with all that is in it; it is no error where nothing is.
+func removeAll(fs vfs.FS, path string) error {
+	info, err := fs.Stat(path)
+	if err != nil {
+		return ignoreNotExist(err)
+	}
+	if info.IsDir() {
+		entries, err := fs.ReadDir(path)
+		if err != nil {
+			return ignoreNotExist(err)
+		}
+		for _, e := range entries {
+			if err := removeAll(fs, filepath.Join(path, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return ignoreNotExist(fs.Remove(path))
+}
+
+func ignoreNotExist(err error) error {
+	if vfs.IsNotExist(err) {
+		return nil
+	}
+	return err
+}

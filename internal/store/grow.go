@@ -1,0 +1,82 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/sluicedaq/sluice/internal/vfs"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// grow makes the arrays as long as the sealed shards from the first one on without a gap are, under the store's
+// lock.
+func (s *Store) grow(ctx context.Context) error {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return fmt.Errorf("growing the arrays: %w", err)
+	}
+	defer unlock.Close()
+	now, err := s.ReadableUntil()
+	if err != nil {
+		return err
+	}
+	to, err := s.sealedUntil(now)
+	if err != nil {
+		return err
+	}
+	if to <= now {
+		return nil
+	}
+	return s.setLength(to)
+}
+
+// sealedUntil is how many frames the contiguous sealed shards have, where those before from are known to be
+// sealed.
+func (s *Store) sealedUntil(from uint64) (uint64, error) {
+	k := s.spec.ShardFrames
+	for no := from / k; ; no++ {
+		states, err := readStates(s.fs, s.at, no, k)
+		if vfs.IsNotExist(err) {
+			return max(from, no*k), nil
+		}
+		if err != nil {
+			return 0, fmt.Errorf("reading the states of shard %d: %w", no, err)
+		}
+		if n := filled(states); n < k {
+			return max(from, no*k+n), nil
+		}
+	}
+}
+
+// filled is how many frames a sealed shard has: all up to the last that is accounted for.
+func filled(states []frames.State) uint64 {
+	n := len(states)
+	for n > 0 && states[n-1] == frames.Absent {
+		n--
+	}
+	return uint64(n)
+}
+
+// setLength replaces the arrays' metadata, the image's last: what it offers the columns have. The caller holds the
+// store's lock.
+func (s *Store) setLength(t uint64) error {
+	for _, c := range columns() {
+		if err := s.replaceMeta(s.at.column(c.name), columnMeta(s.spec, c, t)); err != nil {
+			return err
+		}
+	}
+	return s.replaceMeta(s.at.join(imageName), imageMeta(s.spec, t))
+}
+
+// replaceMeta replaces a zarr.json. The caller holds the store's lock.
+func (s *Store) replaceMeta(dir string, meta any) error {
+	b, err := encodeMeta(meta)
+	if err != nil {
+		return err
+	}
+	if err := replaceSynced(s.fs, s.at.work(metaName), filepath.Join(dir, metaName), b); err != nil {
+		return fmt.Errorf("replacing %s: %w", filepath.Join(dir, metaName), err)
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/sluicedaq/sluice/internal/vfs"
+)
+
+// maxJournal bounds what is read of a journal: every record of the largest shard twice over.
+const maxJournal = 4 * journalUnit * maxShardFrames
+
+// journalFile is an open shard's journal. Its owner writes to it from one goroutine at a time.
+type journalFile struct {
+	f   vfs.File
+	end int64
+}
+
+// createJournal makes a journal with its header, filled with zeros for two records a frame, and syncs it. Its
+// name is not yet durable.
+func createJournal(fs vfs.FS, path string, h journalHeader) (*journalFile, error) {
+	f, err := fs.OpenFile(path, vfs.Write|vfs.Create|vfs.Exclusive)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, vfs.Pad(int64((2*min(h.ShardFrames, 4*maxDefaultK)+1)*journalUnit)))
+	copy(b, appendHeader(nil, h))
+	if _, err := f.WriteAt(b, 0); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := f.Sync(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &journalFile{f: f, end: journalUnit}, nil
+}
+
+// append writes records behind the last ones; they are durable when it returns.
+func (j *journalFile) append(records []byte) error {
+	if _, err := j.f.WriteAt(records, j.end); err != nil {
+		return err
+	}
+	if err := j.f.Datasync(); err != nil {
+		return err
+	}
+	j.end += int64(len(records))
+	return nil
+}
+
+// readJournal reads the journal at path.
+func readJournal(fs vfs.FS, path string) (journal, error) {
+	b, err := readFile(fs, path, maxJournal)
+	if err != nil {
+		return journal{}, err
+	}
+	j, err := decodeJournal(b)
+	if err != nil {
+		return j, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return j, nil
+}
+
+// readFile reads a whole file of at most limit bytes.
+func readFile(fs vfs.FS, path string, limit int64) ([]byte, error) {
+	f, err := fs.OpenFile(path, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, fmt.Errorf("reading %s: %w: %d bytes, at most %d are expected", path, ErrCorrupt, size, limit)
+	}
+	b := make([]byte, size)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return b[:n], nil
+}

@@ -1,0 +1,146 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluicedaq/sluice/internal/vfs"
+)
+
+const (
+	// gatherBytes is how much of neighbouring small frames goes out in one write.
+	gatherBytes = 4 << 20
+	// The file of a shard whose size is unknown is allocated by this much at a time.
+	minGrowBytes = 1 << 20
+	maxGrowBytes = 64 << 20
+)
+
+// placeDirect writes each frame to its own aligned place, from where it lies in memory if that is aligned too,
+// and fills in the records' offset, size and checksum.
+func (s *Shard) placeDirect(ctx context.Context, fs []Frame, recs []record) error {
+	stride := s.store.stride
+	off, err := s.reserve(int64(len(fs)) * stride)
+	if err != nil {
+		return err
+	}
+	for i := range recs {
+		recs[i].Offset, recs[i].Size = uint64(off+int64(i)*stride), uint64(len(fs[i].Pixels))
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for i := 0; i < len(fs) && gctx.Err() == nil; {
+		n := 1
+		for i+n < len(fs) && int64(n+1)*stride <= gatherBytes && lent(fs[i], stride) && lent(fs[i+n], stride) {
+			n++
+		}
+		if s.store.writes.take(gctx) != nil {
+			break
+		}
+		part, partRecs := fs[i:i+n], recs[i:i+n]
+		g.Go(func() error {
+			defer s.store.writes.give()
+			return s.writeFrames(gctx, part, partRecs)
+		})
+		i += n
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// lent reports whether a frame's memory can be written from as it is: aligned, with the padding behind it.
+func lent(f Frame, stride int64) bool {
+	return int64(cap(f.Pixels)) >= stride && vfs.Aligned(f.Pixels)
+}
+
+// writeFrames writes neighbours in one operation.
+func (s *Shard) writeFrames(ctx context.Context, fs []Frame, recs []record) error {
+	stride := s.store.stride
+	s.store.opts.Hooks.Working(+1)
+	for i, f := range fs {
+		recs[i].CRC = castagnoli(f.Pixels)
+	}
+	s.store.opts.Hooks.Working(-1)
+	off := int64(recs[0].Offset)
+	if !lent(fs[0], stride) {
+		b, err := s.store.bounce.get(ctx)
+		if err != nil {
+			return err
+		}
+		defer s.store.bounce.put(b)
+		clear(b[copy(b, fs[0].Pixels):])
+		_, err = s.data.WriteAt(b, off)
+		return err
+	}
+	if len(fs) == 1 {
+		_, err := s.data.WriteAt(fs[0].Pixels[:stride], off)
+		return err
+	}
+	vec := make([][]byte, len(fs))
+	for i, f := range fs {
+		vec[i] = f.Pixels[:stride]
+	}
+	return s.data.WriteVec(vec, off)
+}
+
+// reserve takes the next n bytes of the file, a multiple of vfs.Block, and makes sure that the disk has them.
+func (s *Shard) reserve(n int64) (int64, error) {
+	s.space.Lock()
+	defer s.space.Unlock()
+	off := s.space.end
+	if err := s.allocate(off + n); err != nil {
+		return 0, err
+	}
+	s.space.end += n
+	return off, nil
+}
+
+// allocate makes the disk have the file's first end bytes, and where it can all that the shard will need. The
+// caller holds space.
+func (s *Shard) allocate(end int64) error {
+	if end <= s.space.allocated {
+		return nil
+	}
+	have := s.space.allocated
+	err := s.data.Allocate(have, max(end, s.wanted(have))-have)
+	if vfs.IsFull(err) && s.wanted(have) > end {
+		// The rest of the shard may be lost frames, or never come.
+		err = s.data.Allocate(have, end-have)
+		if err == nil {
+			s.space.allocated = end
+			return nil
+		}
+	}
+	switch {
+	case err == nil:
+		s.space.allocated = max(end, s.wanted(have))
+	case errors.Is(err, errors.ErrUnsupported):
+		s.space.allocated = math.MaxInt64
+	default:
+		return fmt.Errorf("allocating %d bytes for shard %d: %w", end-have, s.no, err)
+	}
+	return nil
+}
+
+// wanted is up to where the file should be allocated when it is allocated up to have: the whole shard where its
+// size is known, else a piece more.
+func (s *Shard) wanted(have int64) int64 {
+	n, size := int64(s.expected()), int64(s.store.spec.Geometry.FrameBytes())
+	if s.store.stride > 0 {
+		return n*s.store.stride + vfs.Pad(indexSize(s.store.spec.ShardFrames))
+	}
+	return have + max(minGrowBytes, min(vfs.Pad(n*size), maxGrowBytes))
+}
+
+// expected is how many frames the shard will have, at most.
+func (s *Shard) expected() uint64 {
+	k := s.store.spec.ShardFrames
+	if n := s.store.spec.Frames; n > s.first {
+		return min(k, n-s.first)
+	}
+	return k
+}

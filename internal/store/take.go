@@ -1,0 +1,234 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sluicedaq/sluice/internal/vfs"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// TakeShard makes the caller the owner of a shard under an epoch that was never used for it. It is the fence:
+//
+//  1. The new owner makes its own journal and data file, which nobody else will ever write to.
+//  2. Only then it looks for others. A higher epoch: it leaves again, with ErrFenced. Lower ones: their files get
+//     other names, so that a former owner that wakes up can't publish.
+//  3. What the former owners made durable is copied, chunk by chunk, after a check of its crc32c.
+//
+// Of two owners that do this at the same time at least one sees the other. A shard that was published or sealed
+// already is taken as it is (Sealed, Missing): Seal completes it.
+func (st *Store) TakeShard(ctx context.Context, no, epoch uint64) (*Shard, error) {
+	s, err := st.takeShard(ctx, no, epoch)
+	if err != nil {
+		return nil, fmt.Errorf("taking shard %d under epoch %d: %w", no, epoch, err)
+	}
+	return s, nil
+}
+
+func (st *Store) takeShard(ctx context.Context, no, epoch uint64) (*Shard, error) {
+	k := st.spec.ShardFrames
+	if no > (1<<63)/k {
+		return nil, fmt.Errorf("%w: no run has so many frames", ErrFrame)
+	}
+	s := &Shard{
+		store: st, no: no, epoch: epoch, first: no * k,
+		state: make([]frames.State, k), recs: make([]record, k),
+	}
+	s.sync = newFlight(s.syncRecords)
+	if err := s.createFiles(); err != nil {
+		return nil, errors.Join(err, s.closeFiles())
+	}
+	older, err := s.fence()
+	if err == nil {
+		err = s.inherit(ctx, older)
+	}
+	if err != nil {
+		if errors.Is(err, ErrFenced) {
+			err = errors.Join(err, s.removeOwn())
+		}
+		return nil, errors.Join(err, s.closeFiles())
+	}
+	return s, nil
+}
+
+// createFiles makes the owner's own files and their names durable.
+func (s *Shard) createFiles() error {
+	st := s.store
+	var err error
+	s.journal, err = createJournal(st.fs, st.at.work(workName(s.no, s.epoch, journalKind)), journalHeader{
+		Run: st.spec.Run, Shard: s.no, Epoch: s.epoch,
+		ShardFrames: st.spec.ShardFrames, FrameBytes: uint64(st.spec.Geometry.FrameBytes()),
+	})
+	if err == nil {
+		s.data, err = st.fs.OpenFile(st.at.work(workName(s.no, s.epoch, dataKind)),
+			vfs.Write|vfs.Create|vfs.Exclusive|vfs.Direct)
+	}
+	switch {
+	case vfs.IsExist(err):
+		return fmt.Errorf("%w: this epoch is in use: %w", ErrFenced, err)
+	case vfs.IsNotExist(err):
+		if a, metaErr := ReadAttributes(st.fs, st.at.root); metaErr == nil && a.Finished {
+			return fmt.Errorf("%w: %w", ErrFinished, err)
+		}
+		return err
+	case err != nil:
+		return err
+	}
+	return st.fs.SyncDir(st.at.join(workDir))
+}
+
+func (s *Shard) removeOwn() error {
+	var errs []error
+	for _, kind := range []string{dataKind, journalKind} {
+		errs = append(errs, ignoreNotExist(s.store.fs.Remove(s.store.at.work(workName(s.no, s.epoch, kind)))))
+	}
+	return errors.Join(errs...)
+}
+
+// files lists what the work folder has of the shard, under every epoch.
+func (s *Shard) files() ([]workFile, error) {
+	entries, err := s.store.fs.ReadDir(s.store.at.join(workDir))
+	if err != nil {
+		return nil, err
+	}
+	var ws []workFile
+	for _, e := range entries {
+		if w, ok := parseWorkName(e.Name()); ok && w.shard == s.no {
+			ws = append(ws, w)
+		}
+	}
+	return ws, nil
+}
+
+// fence takes their names from the files of lower epochs, the data files' first, and returns the epochs.
+func (s *Shard) fence() (older []uint64, err error) {
+	ws, err := s.files()
+	if err != nil {
+		return nil, err
+	}
+	seen := map[uint64]bool{}
+	for _, w := range ws {
+		if (w.kind == dataKind || w.kind == journalKind) && w.epoch > s.epoch {
+			return nil, fmt.Errorf("%w: epoch %d", ErrFenced, w.epoch)
+		}
+		if w.kind == journalKind && w.epoch < s.epoch && !seen[w.epoch] {
+			seen[w.epoch] = true
+			older = append(older, w.epoch)
+		}
+	}
+	for _, kind := range []string{dataKind, journalKind} {
+		for _, w := range ws {
+			if w.kind != kind || w.epoch == s.epoch || w.fenced {
+				continue
+			}
+			from := s.store.at.work(w.name)
+			// A file that is gone was published or given up this very moment.
+			if err := ignoreNotExist(s.store.fs.Rename(from, from+fencedEnd)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return older, s.store.fs.SyncDir(s.store.at.join(workDir))
+}
+
+// inherit learns what former owners made durable, and copies their frames where the shard is still open.
+func (s *Shard) inherit(ctx context.Context, older []uint64) error {
+	if err := s.readLosses(); err != nil {
+		return err
+	}
+	switch sealed, err := s.readSealed(); {
+	case err != nil:
+		return err
+	case sealed:
+		return nil
+	}
+	journals := make([]journal, 0, len(older))
+	for _, epoch := range older {
+		j, err := s.readOlder(epoch)
+		switch {
+		case vfs.IsNotExist(err) || errors.Is(err, ErrCorrupt):
+			continue // it died before its first commit, or its owner gives it up this moment
+		case err != nil:
+			return err
+		}
+		s.store.NoteCaptured(j.Captured)
+		journals = append(journals, j)
+	}
+	switch published, err := s.readPublished(journals); {
+	case err != nil:
+		return err
+	case published:
+		return nil
+	}
+	if err := s.copyFrames(ctx, journals); err != nil {
+		return err
+	}
+	for _, epoch := range older {
+		for _, kind := range []string{dataKind, journalKind} {
+			path := s.store.at.work(workName(s.no, epoch, kind) + fencedEnd)
+			if err := ignoreNotExist(s.store.fs.Remove(path)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Shard) readOlder(epoch uint64) (journal, error) {
+	j, err := readJournal(s.store.fs, s.store.at.work(workName(s.no, epoch, journalKind)+fencedEnd))
+	if err != nil {
+		return j, err
+	}
+	if j.Run != s.store.spec.Run || j.Shard != s.no || j.Epoch != epoch || j.ShardFrames != s.store.spec.ShardFrames {
+		return j, fmt.Errorf("%w: a journal of run %s, shard %d, epoch %d", ErrCorrupt, j.Run, j.Shard, j.Epoch)
+	}
+	return j, nil
+}
+
+// readLosses learns the shard's part of all ledgers.
+func (s *Shard) readLosses() error {
+	losses, _, err := readLedgers(s.store.fs, s.store.at)
+	if err != nil {
+		return err
+	}
+	s.markLost(losses)
+	return nil
+}
+
+// readSealed learns the states of a shard that has its columns.
+func (s *Shard) readSealed() (bool, error) {
+	states, err := readStates(s.store.fs, s.store.at, s.no, s.store.spec.ShardFrames)
+	if vfs.IsNotExist(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, st := range states {
+		if st != frames.Absent {
+			s.mark(uint64(i), st)
+		}
+	}
+	s.stage = stageSealed
+	return true, nil
+}
+
+// readStates reads a sealed shard's states.
+func readStates(fs vfs.FS, at layout, shard, k uint64) ([]frames.State, error) {
+	path := at.columnChunk(colState, shard)
+	b, err := readFile(fs, path, int64(k))
+	if err != nil {
+		return nil, err
+	}
+	if uint64(len(b)) != k {
+		return nil, fmt.Errorf("reading %s: %w: %d states, want %d", path, ErrCorrupt, len(b), k)
+	}
+	states := make([]frames.State, k)
+	for i, v := range b {
+		states[i] = frames.State(v)
+	}
+	return states, nil
+}
