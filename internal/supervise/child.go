@@ -173,7 +173,7 @@ func (c *Child) live(l *life) (stopped bool, err error) {
 	case err = <-l.ended:
 	case <-c.killing:
 		_ = l.cmd.Process.Kill()
-		return true, fmt.Errorf("%s %w (%v)", c.spec.Name, ErrKilled, <-l.ended)
+		return true, errors.Join(fmt.Errorf("%s %w", c.spec.Name, ErrKilled), <-l.ended)
 	}
 	if err = c.obituary(l, err); exit.Code(err) == exit.OK || endedBy(err, syscall.SIGTERM) {
 		err = nil

@@ -1,0 +1,66 @@
+package monitor
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/sluicedaq/sluice/internal/bus"
+)
+
+// Screen shows what goes on. Its methods may be called concurrently.
+type Screen interface {
+	// Show replaces the status that is shown.
+	Show(s bus.Status)
+	// Say adds a line that stays.
+	Say(line string)
+	// Close removes the status and frees the terminal.
+	Close()
+}
+
+// Open makes the screen for w: a panel refreshed in place where w is a terminal, else plain lines, a status at
+// most every interval and whenever the state changes.
+func Open(w io.Writer, interval time.Duration) Screen {
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+		return openTerminal(f)
+	}
+	return &plain{w: w, interval: interval}
+}
+
+// plain writes lines.
+type plain struct {
+	w        io.Writer
+	interval time.Duration
+
+	mu    sync.Mutex // guards what follows, and w
+	shown time.Time
+	state bus.State
+}
+
+var _ Screen = (*plain)(nil)
+
+// Show implements [Screen].
+func (p *plain) Show(s bus.Status) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if s.State == p.state && now.Sub(p.shown) < p.interval {
+		return
+	}
+	p.shown, p.state = now, s.State
+	fmt.Fprintln(p.w, Line(s))
+}
+
+// Say implements [Screen].
+func (p *plain) Say(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintln(p.w, line)
+}
+
+// Close implements [Screen].
+func (p *plain) Close() {}
