@@ -8,11 +8,12 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
+	"github.com/sluicedaq/sluice/test/programs"
 )
 
 // TestRun is the main job: a thousand frames through two writers and two analysers, none lost.
 func TestRun(t *testing.T) {
-	url := broker(t)
+	url := programs.Broker(t)
 	events := listen(t, url, "sluice.cam0.events")
 	spatial := listen(t, url, "sluice.cam0.spectrum.spatial")
 	temporal := listen(t, url, "sluice.cam0.spectrum.temporal")
