@@ -1,6 +1,18 @@
 package spectrum
 
-import "math/bits"
+import (
+	"fmt"
+	"math/bits"
+)
+
+// ValidSegment returns an error wrapping ErrConfig unless n frames can be a segment: an even number from
+// MinSegment to MaxSegment.
+func ValidSegment(n int) error {
+	if n < MinSegment || n > MaxSegment || n%2 != 0 {
+		return fmt.Errorf("%w: segments of %d frames: want an even number from %d to %d", ErrConfig, n, MinSegment, MaxSegment)
+	}
+	return nil
+}
 
 // AutoSegment is a length of Welch's segments for a camera: two seconds of frames at the nominal rate (512
 // where there is none), no more than the run's frames where they are known and four times fit into maxBytes,

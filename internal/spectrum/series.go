@@ -24,7 +24,7 @@ type Sample struct {
 type SeriesConfig struct {
 	// Values is the number of means of a sample.
 	Values int
-	// SegmentFrames is the length of Welch's segments, a power of two from MinSegment to MaxSegment.
+	// SegmentFrames is the length of Welch's segments, an even number from MinSegment to MaxSegment.
 	SegmentFrames int
 	// MaxBytes bounds the samples' memory. It must hold four segments.
 	MaxBytes int64
@@ -49,7 +49,7 @@ type Series struct {
 
 	segment uint64   // start of the segment to be summed next
 	total   *welch   // of the whole run
-	levels  []*welch // scratch: SegmentFrames, half of it, … MinSegment
+	levels  []*welch // scratch: SegmentFrames, half of it, … at least MinSegment
 	broken  int
 
 	coverage Coverage
@@ -70,12 +70,11 @@ func sampleBytes(values int) int64 { return 8 + 8 + 8*int64(values) }
 // NewSeries makes an empty series with its memory. The error wraps ErrConfig.
 func NewSeries(cfg SeriesConfig) (*Series, error) {
 	n := cfg.SegmentFrames
+	if err := ValidSegment(n); err != nil {
+		return nil, err
+	}
 	if cfg.Values < 1 || cfg.Values > 1+MaxGrid*MaxGrid {
 		return nil, fmt.Errorf("%w: series of %d values", ErrConfig, cfg.Values)
-	}
-	if n < MinSegment || n > MaxSegment || n&(n-1) != 0 {
-		return nil, fmt.Errorf("%w: segments of %d frames: want a power of two from %d to %d",
-			ErrConfig, n, MinSegment, MaxSegment)
 	}
 	s := &Series{cfg: cfg, hop: n / 2}
 	s.capacity = int(min(cfg.MaxBytes/sampleBytes(cfg.Values), 1<<24)) / s.hop * s.hop
@@ -91,7 +90,7 @@ func NewSeries(cfg SeriesConfig) (*Series, error) {
 	if s.total, err = newWelch(n, cfg.Values); err != nil {
 		return nil, err
 	}
-	for ; n >= MinSegment; n /= 2 {
+	for ; n >= MinSegment; n = n / 4 * 2 {
 		w, err := newWelch(n, cfg.Values)
 		if err != nil {
 			return nil, err
@@ -150,4 +149,21 @@ func (s *Series) Bytes() int64 {
 		n += w.bytes()
 	}
 	return n
+}
+
+// Each calls f with a copy of every sample that is remembered, in the order of their seqs, until f returns false.
+func (s *Series) Each(f func(Sample) bool) {
+	for seq := s.base; seq < s.next; seq++ {
+		slot := s.slot(seq)
+		if s.tags[slot] != seq+1 {
+			continue
+		}
+		x := Sample{Seq: seq, DeviceNS: s.deviceNS[slot], Means: make([]float64, s.cfg.Values)}
+		for v := range x.Means {
+			x.Means[v] = s.means[v*s.capacity+slot]
+		}
+		if !f(x) {
+			return
+		}
+	}
 }

@@ -262,7 +262,7 @@ func TestJitterIsSeen(t *testing.T) {
 func TestSeriesRefusesNonsense(t *testing.T) {
 	for _, c := range []spectrum.SeriesConfig{
 		{Values: 0, SegmentFrames: 16, MaxBytes: 1 << 20}, {Values: 1026, SegmentFrames: 16, MaxBytes: 1 << 30},
-		{Values: 1, SegmentFrames: 8, MaxBytes: 1 << 20}, {Values: 1, SegmentFrames: 48, MaxBytes: 1 << 20},
+		{Values: 1, SegmentFrames: 14, MaxBytes: 1 << 20}, {Values: 1, SegmentFrames: 49, MaxBytes: 1 << 20},
 		{Values: 1, SegmentFrames: 16384, MaxBytes: 1 << 30}, {Values: 65, SegmentFrames: 1024, MaxBytes: 1 << 20},
 	} {
 		if _, err := spectrum.NewSeries(c); !errors.Is(err, spectrum.ErrConfig) {

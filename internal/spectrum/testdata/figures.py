@@ -52,7 +52,7 @@ def spatial_case(h, w, dtype, window, channels=1):
 json.dump(
     {
         "made_by": f"numpy {np.__version__}, scipy {scipy.__version__}",
-        "welch": [welch_case(600, 128, 500.0), welch_case(256, 256, 30.0), welch_case(130, 64, 1e4)],
+        "welch": [welch_case(600, 128, 500.0), welch_case(256, 256, 30.0), welch_case(130, 64, 1e4), welch_case(333, 50, 24.0)],
         "spatial": [
             spatial_case(16, 16, "uint8", "none"),
             spatial_case(12, 20, "uint16", "hann"),

@@ -1,0 +1,275 @@
+package analysis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/spectrum"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// session is the work on one run. Its methods are called by the analyser's loop, but for those that say
+// otherwise.
+type session struct {
+	cfg      Config
+	armed    link.Armed
+	receiver link.Receiver
+	log      *slog.Logger
+	tiles    *spectrum.Tiles
+	means    []float64
+	imager   *imager
+	box      *outbox
+	sender   *sender
+	cancel   context.CancelFunc
+	ctx      context.Context // the life of the session's goroutines
+	work     sync.WaitGroup
+	ended    bool // the camera's last frame was offered
+	captured uint64
+
+	mu       sync.Mutex // guards what follows
+	seen     *seen
+	combiner *combiner          // while this member is the combiner
+	halt     context.CancelFunc // ends it
+	counts   counts
+}
+
+// counts are what a member has done in the run.
+type counts struct {
+	frames, bytes, skipped uint64
+	newest                 uint64 // seq
+}
+
+// newSession makes the plans for a run. The errors are the configuration's or the geometry's.
+func newSession(ctx context.Context, cfg Config, a link.Armed, r link.Receiver) (*session, error) {
+	log := cfg.Log.With("run", a.Spec.Run.Short())
+	tiles, err := spectrum.NewTiles(a.Spec.Geometry, cfg.Rows, cfg.Cols)
+	if err != nil {
+		return nil, err
+	}
+	rows, cols := tiles.Grid()
+	s := &session{
+		cfg: cfg, armed: a, receiver: r, log: log, tiles: tiles, means: make([]float64, tiles.Values()), seen: newSeen(),
+		box: newOutbox(Batch{Run: a.Spec.Run, Member: cfg.Member, Rows: rows, Cols: cols}, cfg.QueueBytes),
+	}
+	if s.imager, err = newImager(cfg, a.Spec, log); err != nil {
+		return nil, err
+	}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.sender = &sender{
+		camera: cfg.Camera, member: cfg.Member, messenger: cfg.Messenger, box: s.box,
+		local: s.answer, release: s.release, log: log,
+	}
+	s.sender.warn.Interval = warnEvery
+	return s, nil
+}
+
+// address makes the named member the combiner: this one, or another that partial results are sent to. It
+// returns a channel that is closed when the combiner knows this member.
+func (s *session) address(primary string) (<-chan struct{}, error) {
+	s.mu.Lock()
+	old := s.combiner
+	halt := s.halt
+	s.mu.Unlock()
+	switch {
+	case primary == s.cfg.Member && old == nil:
+		c, err := newCombiner(s.cfg, s.armed.Spec, s.tiles, s.log)
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithCancel(s.ctx)
+		s.mu.Lock()
+		s.combiner, s.halt = c, cancel
+		s.mu.Unlock()
+		if s.ended {
+			c.end(s.captured)
+		}
+		s.work.Go(func() { c.run(ctx) })
+	case primary != s.cfg.Member && old != nil:
+		s.mu.Lock()
+		s.combiner, s.halt = nil, nil
+		s.mu.Unlock()
+		halt()
+		s.handOver(old)
+	}
+	first := s.armed.Primary == ""
+	if !first && s.armed.Primary == primary {
+		return s.sender.present(), nil
+	}
+	s.armed.Primary = primary
+	announced := s.sender.address(primary)
+	if first {
+		s.work.Go(func() { s.sender.run(s.ctx) })
+	}
+	return announced, nil
+}
+
+// handOver sends what a combiner remembers to its successor.
+func (s *session) handOver(old *combiner) {
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	n := 0
+	old.series.Each(func(x spectrum.Sample) bool {
+		n++
+		return s.box.add(x, nil)
+	})
+	s.log.Info("another member combines from now on", "samples handed over", n)
+}
+
+// answer merges an encoded batch and returns the answer to it. It may be called from any goroutine.
+func (s *session) answer(body []byte) []byte {
+	b, err := DecodeBatch(body)
+	if err != nil {
+		return append([]byte{answerRefused}, err.Error()...)
+	}
+	s.mu.Lock()
+	c := s.combiner
+	s.mu.Unlock()
+	if c == nil || b.Run != s.armed.Spec.Run {
+		return append([]byte{answerNotHere}, ErrNotCombining.Error()...)
+	}
+	return c.merge(b)
+}
+
+// take works on frames and sees to it that they are released.
+func (s *session) take(fs []link.Offered) {
+	for i := range fs {
+		f := fs[i]
+		seq := f.Offer.Seq
+		s.mu.Lock()
+		inWork, done := s.seen.isInWork(seq), s.seen.isDone(seq)
+		s.mu.Unlock()
+		switch {
+		case inWork: // offered again after acquire was away: its release is under way
+		case done:
+			s.receiver.Release(fs[i:i+1], frames.Absent)
+		default:
+			s.analyse(f, i == len(fs)-1)
+		}
+	}
+}
+
+// analyse works on one frame; newest says that no newer one is at hand.
+func (s *session) analyse(f link.Offered, newest bool) {
+	err := s.measure(f.Frame)
+	if err == nil && newest {
+		err = s.imager.look(f.Frame, s.armed.Primary == s.cfg.Member, s.coverage(f.Offer.Seq))
+	}
+	if err != nil {
+		if !errors.Is(err, frames.ErrReclaimed) {
+			s.log.Error("analysing a frame", "seq", f.Offer.Seq, "error", err)
+		}
+		s.mu.Lock()
+		s.counts.skipped++
+		s.mu.Unlock()
+		s.receiver.Release([]link.Offered{f}, frames.Absent)
+		return
+	}
+	h := f.Frame.Header
+	sample := spectrum.Sample{Seq: h.Seq, DeviceNS: h.DeviceNS, HostNS: h.HostNS, Means: s.means}
+	s.mu.Lock()
+	s.counts.frames++
+	s.counts.bytes += uint64(s.armed.Spec.Geometry.FrameBytes())
+	s.counts.newest = max(s.counts.newest, h.Seq)
+	s.seen.begin(h.Seq)
+	s.mu.Unlock()
+	if s.armed.Policy == link.Lossless && s.box.add(sample, &f) {
+		return
+	}
+	if s.armed.Policy != link.Lossless {
+		s.box.add(sample, nil)
+	}
+	s.release([]link.Offered{f})
+}
+
+// measure computes a frame's means and checks that the frame was the same all the while.
+func (s *session) measure(f *frames.Frame) error {
+	pixels, err := f.Pixels()
+	if err != nil {
+		return err
+	}
+	if err := s.tiles.Means(s.means, pixels); err != nil {
+		return err
+	}
+	return f.Intact()
+}
+
+// coverage is the account that a spatial spectrum of frame seq carries.
+func (s *session) coverage(seq uint64) SpatialCoverage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return SpatialCoverage{
+		Captured: max(s.counts.newest, seq) + 1, Seen: s.counts.frames + s.counts.skipped + 1, Skipped: s.counts.skipped,
+	}
+}
+
+// release gives frames back that are done with. It may be called from any goroutine.
+func (s *session) release(fs []link.Offered) {
+	s.mu.Lock()
+	for _, f := range fs {
+		s.seen.finish(f.Offer.Seq)
+	}
+	s.mu.Unlock()
+	s.receiver.Release(fs, frames.Absent)
+}
+
+// end is called when the camera's last frame was offered.
+func (s *session) end(captured uint64) {
+	s.ended, s.captured = true, captured
+	s.mu.Lock()
+	c := s.combiner
+	s.mu.Unlock()
+	if c != nil {
+		c.end(captured)
+	}
+	s.box.end(captured)
+}
+
+// close is called when the run is over and its pixels go. What is left to send is sent by wait.
+func (s *session) close() {
+	if s.imager != nil {
+		s.imager.close()
+		s.imager = nil
+	}
+	s.mu.Lock()
+	c := s.combiner
+	s.mu.Unlock()
+	if c != nil {
+		c.close()
+	}
+	s.box.close()
+}
+
+// wait waits until everything is sent and the final result is out, or until ctx ends: the rest is then lost.
+func (s *session) wait(ctx context.Context) {
+	stop := context.AfterFunc(ctx, s.cancel)
+	s.work.Wait()
+	stop()
+	s.cancel()
+	if n := s.box.lost(); n > 0 {
+		s.log.Warn("partial results found no room in the queue for the combiner", "frames", n)
+	}
+}
+
+// bytes is the memory that the session holds, or may come to hold.
+func (s *session) bytes() int64 {
+	n := s.tiles.Bytes() + s.cfg.QueueBytes + 8*seenFrames
+	if s.imager != nil {
+		n += s.imager.bytes()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.combiner != nil {
+		n += s.combiner.series.Bytes()
+	}
+	return n
+}
+
+// refuse makes the Ready that refuses a run.
+func refuse(a *link.Armed, err error) link.Ready {
+	usage := errors.Is(err, ErrConfig) || errors.Is(err, spectrum.ErrConfig)
+	return link.Ready{Run: a.Spec.Run, Error: fmt.Sprintf("analysing the run: %v", err), Usage: usage}
+}
