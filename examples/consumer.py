@@ -185,7 +185,9 @@ def presence(camera, name):
     folder = f"/dev/shm/sluice-{os.getuid()}"
     os.makedirs(folder, mode=0o700, exist_ok=True)
     fd = os.open(f"{folder}/{camera}.{name}.member", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # struct flock: the whole file. An open file description lock, which needs no close() to be careful about.
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    os.pwrite(fd, b"%-11d\n" % os.getpid(), 0)
     return fd
 
 
