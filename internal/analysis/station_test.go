@@ -49,6 +49,8 @@ type station struct {
 	budget     *backpressure.Budget
 	results    chan *nats.Msg
 	facts      chan dispatch.Fact
+	// wrap, if not nil, is put between members and their links.
+	wrap func(link.Receiver) link.Receiver
 }
 
 func newStation(t *testing.T, policy link.Policy, members int, spec run.Spec) *station {
@@ -131,6 +133,7 @@ type member struct {
 	*analysis.Analyzer
 	// kill ends it as a kill -9 does for the others: nothing more is said.
 	kill func()
+	over <-chan struct{} // closed when Run has returned
 }
 
 // join starts an analyser.
@@ -160,23 +163,39 @@ func (s *station) join(name string, change func(*analysis.Config)) member {
 		Carrier: shm.Carrier{Dir: s.dir}, Logger: quiet(),
 		Join: link.Join{Group: "analyze", Name: name, PID: os.Getpid()},
 	})
+	over := make(chan struct{})
 	kill := background(s.t, func(ctx context.Context) error {
+		defer close(over)
 		defer presence.Close()
 		defer receiver.Close()
+		if s.wrap != nil {
+			return a.Run(ctx, s.wrap(receiver))
+		}
 		return a.Run(ctx, receiver)
 	})
-	return member{a, kill}
+	return member{a, kill, over}
 }
 
 // arm makes the run and waits until every member is ready.
 func (s *station) arm(slots, reserve int) {
+	s.t.Helper()
+	if err := s.tryArm(slots, reserve); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *station) tryArm(slots, reserve int) error {
 	s.t.Helper()
 	var err error
 	s.slab, err = slab.Create(slab.Config{Dir: s.dir, Spec: s.spec, Slots: slots})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { s.slab.Close() })
+	pixels := s.slab
+	s.t.Cleanup(func() {
+		s.dispatcher.CloseRun()
+		pixels.Close()
+	})
 	stride := int64(s.slab.Stride())
 	s.budget, err = backpressure.NewBudget(backpressure.Config{Limit: int64(slots-reserve) * stride})
 	if err != nil {
@@ -188,9 +207,7 @@ func (s *station) arm(slots, reserve int) {
 	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
-	if err := s.dispatcher.Arm(ctx, dispatch.RunConfig{Slab: s.slab, Budget: s.budget, Reserve: latest}); err != nil {
-		s.t.Fatal(err)
-	}
+	return s.dispatcher.Arm(ctx, dispatch.RunConfig{Slab: s.slab, Budget: s.budget, Reserve: latest})
 }
 
 // capture offers a frame whose pixels are the pattern wave's, taken at the given device time.

@@ -1,0 +1,7 @@
+package analysis
+
+// What the tests of the messages make messages with.
+var (
+	NewTemporal = newTemporal
+	NewSpatial  = newSpatial
+)
