@@ -88,7 +88,7 @@ func members(b *strings.Builder, list []bus.Member) {
 		fmt.Fprintf(t, "  %s\t%s\t%d\t%.0f %%\t%.0f %%\t%.0f %%\t%s\t%s\t%d\t%d\t%d\t%s\n", m.Name, m.State, m.Frames,
 			100*m.Busy, 100*m.Starved, 100*m.Blocked, Bytes(m.HeldBytes), span(m.OldestUnreleasedNS), m.Skipped, m.Redelivered, m.Restarts, disk(m.Writer))
 	}
-	t.Flush() // a strings.Builder takes everything
+	_ = t.Flush() // a strings.Builder takes everything
 }
 
 // disk describes a writer's disk.

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/broker"
+	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/config"
+	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/monitor"
+	runpkg "github.com/sluicedaq/sluice/internal/run"
+)
+
+// runCmd records one run:
+//
+//	           ┌── broker ◀──────── all, over NATS ───────┐
+//	sluice run ├── writer ×N, analyze ×M                  │
+//	           └── acquire ◀─ arm, start, status, stop ── sluice run ──▶ progress, summary
+//
+// The children are in process groups of their own: an interrupt reaches this process alone, which then has acquire
+// stop and drain. A child that dies is started again; a restarted acquire goes on with its run by itself.
+type runCmd struct {
+	config.Run
+}
+
+// The times of a run.
+const (
+	readyTime  = 20 * time.Second // for a child to be there, connection times not counted
+	plainEvery = 2 * time.Second  // between status lines where there is no terminal
+	stopTime   = 10 * time.Second // for a child that has nothing left to do
+	hardTime   = 5 * time.Second  // for everything once a second interrupt came
+)
+
+// errStopped marks a run that was interrupted before it began.
+var errStopped = errors.New("interrupted before the run began")
+
+func (r *runCmd) run(ctx context.Context, p *process) error {
+	if err := r.prepare(p); err != nil {
+		return err
+	}
+	screen := monitor.Open(p.stderr, plainEvery)
+	summary, err := r.record(ctx, p, screen)
+	screen.Close()
+	if summary == nil {
+		return err
+	}
+	if r.JSON {
+		if e := json.NewEncoder(p.stdout).Encode(summary); e != nil {
+			return fmt.Errorf("printing the summary: %w", errors.Join(e, err))
+		}
+	} else {
+		printSummary(p.stdout, *summary)
+	}
+	return errors.Join(err, outcome(*summary))
+}
+
+// prepare refuses early what can be refused, and makes the folder for the store.
+func (r *runCmd) prepare(p *process) error {
+	root, store := config.SplitOut(r.Out)
+	if store != "" {
+		if r.Store != "" && r.Store != store {
+			return exit.Errorf(exit.Usage, "--store %s and --out %s name two stores", r.Store, r.Out)
+		}
+		r.Store = store
+	}
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return exit.Errorf(exit.Usage, "--out: %w", err)
+	}
+	if err := os.MkdirAll(root, 0o777); err != nil {
+		return exit.Errorf(exit.Usage, "--out: %w", err)
+	}
+	if r.Store != "" {
+		if _, err := os.Lstat(filepath.Join(root, r.Store)); err == nil {
+			return exit.Errorf(exit.Usage, "--out: the store %s exists already: a store is never overwritten", filepath.Join(root, r.Store))
+		}
+	}
+	r.Out = root
+	if r.NATS.NATS == "" {
+		dir, err := broker.Dir(p.getenv)
+		if err != nil {
+			return &exit.Error{Code: exit.Usage, Err: err}
+		}
+		live, err := broker.At(dir, string(r.Camera.Camera)).Live()
+		if err != nil {
+			return err
+		}
+		if live {
+			return exit.Errorf(exit.Usage, "%w: %s; see sluice ctl %s status", broker.ErrHeld, r.Camera.Camera, r.Camera.Camera)
+		}
+	}
+	return nil
+}
+
+// record starts everything, has the run done and stops everything. The summary is nil where there was no run.
+func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) (summary *runpkg.Summary, err error) {
+	crew, err := newCrew(r, p, screen)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, crew.dismiss(p.hard, summary)) }()
+
+	broker, err := crew.broker(ctx)
+	if err != nil {
+		return nil, stopped(ctx, err)
+	}
+	nc, err := bus.Connect(ctx, bus.Options{NATS: broker, Process: "run", Log: p.log})
+	if err != nil {
+		return nil, stopped(ctx, err)
+	}
+	defer nc.Close()
+	client := bus.NewClient(nc, string(r.Camera.Camera))
+	if err := vacant(ctx, client, string(r.Camera.Camera)); err != nil {
+		return nil, stopped(ctx, err)
+	}
+	f, err := newFollower(nc, client, crew, screen)
+	if err != nil {
+		return nil, err
+	}
+	if err := crew.start(broker); err != nil {
+		return nil, err
+	}
+	if err := crew.ready(ctx, client); err != nil {
+		return nil, stopped(ctx, err)
+	}
+	armed, err := r.arm(ctx, client, crew)
+	if err != nil {
+		return nil, stopped(ctx, err)
+	}
+	for _, line := range describe(armed) {
+		screen.Say(line)
+	}
+	if _, err := client.Start(ctx, bus.RunRequest{Run: armed.Spec.Run}); err != nil {
+		return nil, stopped(ctx, err)
+	}
+	return f.follow(ctx, p.hard, armed)
+}
+
+// arm arms the run with acquire's own flags, which are ours, unless a child gives up meanwhile.
+func (r *runCmd) arm(ctx context.Context, client *bus.Client, crew *crew) (bus.Armed, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.MemberTimeout+readyTime, exit.Errorf(exit.Unavailable, "arming took longer than %s", r.MemberTimeout+readyTime))
+	defer cancel()
+	ctx, stop := crew.watch(ctx)
+	defer stop()
+	armed, err := client.Arm(ctx, bus.ArmRequest{})
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return armed, err
+}
+
+// vacant refuses a camera that somebody else's acquire serves on the same broker.
+func vacant(ctx context.Context, client *bus.Client, camera string) error {
+	s, err := client.Status(ctx, bus.RunRequest{})
+	switch {
+	case err == nil:
+		return exit.Errorf(exit.Usage, "camera %s already has an acquire, process %d on host %s", camera, s.PID, s.Host)
+	case errors.Is(err, bus.ErrNoAnswer):
+		return nil
+	}
+	return err
+}
+
+// stopped replaces err by errStopped where an interrupt is its reason.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return &exit.Error{Code: exit.Interrupted, Err: errStopped}
+	}
+	return err
+}

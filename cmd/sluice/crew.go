@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/broker"
+	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/config"
+	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/monitor"
+	runpkg "github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/supervise"
+)
+
+// askEvery is how often acquire is asked whether it is there.
+const askEvery = 50 * time.Millisecond
+
+// crew are the children of a run.
+type crew struct {
+	run    *runCmd
+	p      *process
+	screen monitor.Screen
+	group  *supervise.Group
+
+	server  *supervise.Child // the broker, nil where it is somebody else's
+	acquire *supervise.Child
+	members []*supervise.Child
+
+	// lost is closed when a child is over without being asked, err then says which and why.
+	lost     chan struct{}
+	lostOnce sync.Once
+	err      error
+	wg       sync.WaitGroup
+}
+
+func newCrew(r *runCmd, p *process, screen monitor.Screen) (*crew, error) {
+	g, err := supervise.NewGroup()
+	if err != nil {
+		return nil, err
+	}
+	return &crew{run: r, p: p, screen: screen, group: g, lost: make(chan struct{})}, nil
+}
+
+// broker starts the run's own broker and says how to reach it, or passes on what the user gave.
+func (c *crew) broker(ctx context.Context) (config.NATS, error) {
+	n := c.run.NATS
+	if n.NATS != "" || n.NATSFile != "" {
+		return n, nil
+	}
+	dir, err := broker.Dir(c.p.getenv)
+	if err != nil {
+		return n, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return n, fmt.Errorf("starting the broker: %w", err)
+	}
+	place, session := broker.At(dir, string(c.run.Camera.Camera)), rand.Text()
+	c.server, err = c.launch("broker", self, []string{"broker"}, &struct {
+		config.Common
+		brokerCmd
+	}{Common: c.common(), brokerCmd: brokerCmd{Camera: c.run.Camera, Session: session}})
+	if err != nil {
+		return n, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTime, exit.Errorf(exit.Unavailable, "it is not ready after %s", readyTime))
+	defer cancel()
+	ctx, stop := c.watch(ctx)
+	defer stop()
+	if _, err := place.Await(ctx, session); err != nil {
+		return n, err
+	}
+	n.NATSFile = place.File()
+	return n, nil
+}
+
+// start starts writers, analysers and acquire.
+func (c *crew) start(n config.NATS) error {
+	r := c.run
+	for i := range r.Writers {
+		name := fmt.Sprintf("writer-%d", i+1)
+		if err := c.member(name, "writer", &config.Writer{
+			Common: c.common(), NATS: n, Camera: r.Camera, Link: r.Link, Member: config.Member{Name: config.Name(name)}, Out: r.Out,
+		}); err != nil {
+			return err
+		}
+	}
+	for i := range r.Analyzers {
+		name := fmt.Sprintf("analyze-%d", i+1)
+		if err := c.member(name, "analyze", &config.Analyze{
+			Common: c.common(), NATS: n, Camera: r.Camera, Link: r.Link, Member: config.Member{Name: config.Name(name)},
+			Analysis: r.Analysis, Out: r.Out,
+		}); err != nil {
+			return err
+		}
+	}
+	capture := r.Capture
+	capture.Require = []config.Requirement{{Group: "writer", Members: r.Writers}}
+	if r.Analyzers > 0 {
+		capture.Require = append(capture.Require, config.Requirement{Group: "analyze", Members: r.Analyzers})
+	}
+	path, err := supervise.Sibling("acquire")
+	if err != nil {
+		return err
+	}
+	c.acquire, err = c.launch("acquire", path, []string{"--camera=" + string(r.Camera.Camera)}, &config.Acquire{
+		Common: c.common(), NATS: n, Camera: r.Camera, Link: r.Link, Capture: capture,
+	})
+	return err
+}
+
+// common are the children's common options: of their log lines only warnings are of interest, unless the user
+// asked for a level.
+func (c *crew) common() config.Common {
+	common := c.p.Common
+	if common.LogLevel == "info" {
+		common.LogLevel = "warn"
+	}
+	return common
+}
+
+// member starts a writer or an analyser.
+func (c *crew) member(name, program string, options any) error {
+	path, err := supervise.Sibling(program)
+	if err != nil {
+		return err
+	}
+	child, err := c.launch(name, path, []string{"--camera=" + string(c.run.Camera.Camera), "--name=" + name}, options)
+	if err != nil {
+		return err
+	}
+	c.members = append(c.members, child)
+	return nil
+}
+
+// launch starts a child with options in its environment, where no other user sees them.
+func (c *crew) launch(name, path string, args []string, options any) (*supervise.Child, error) {
+	env, err := config.Env(options)
+	if err != nil {
+		return nil, err
+	}
+	child, err := c.group.Start(supervise.Spec{
+		Name: name, Path: path, Args: args, Env: append(config.WithoutOptions(os.Environ()), env...),
+		Lines: func(line string) { c.screen.Say(name + ": " + line) },
+		Died:  func(err error) { c.screen.Say(fmt.Sprintf("%v; starting it again", err)) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.wg.Go(func() {
+		<-child.Done()
+		if err := child.Err(); err != nil && !errors.Is(err, supervise.ErrKilled) {
+			c.lostOnce.Do(func() {
+				c.err = lostError(name, err)
+				close(c.lost)
+			})
+		}
+	})
+	return child, nil
+}
+
+// lostError is what a child's end means for the run: its own error where it is the user's to mend, else that
+// something that the run needs is gone.
+func lostError(name string, err error) error {
+	if exit.Code(err) != exit.Usage {
+		return exit.Errorf(exit.Unavailable, "%s is lost: %w", name, err)
+	}
+	// The child has already said it in its own words, behind its own name.
+	if _, text, ok := strings.Cut(err.Error(), "): "); ok {
+		return exit.Errorf(exit.Usage, "%s", text)
+	}
+	return err
+}
+
+// watch returns a context that ends with ctx, or with the error of a child that is lost.
+func (c *crew) watch(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-c.lost:
+			cancel(c.err)
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		cancel(nil)
+		wg.Wait()
+	}
+}
+
+// ready waits until acquire answers.
+func (c *crew) ready(ctx context.Context, client *bus.Client) error {
+	limit := c.run.ConnectTimeout + readyTime
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Unavailable, "acquire does not answer after %s", limit))
+	defer cancel()
+	ctx, stop := c.watch(ctx)
+	defer stop()
+	ticker := time.NewTicker(askEvery)
+	defer ticker.Stop()
+	for {
+		if _, err := client.Status(ctx, bus.RunRequest{}); err == nil {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// restarts is how often children were started again.
+func (c *crew) restarts() int {
+	n := 0
+	for _, child := range append([]*supervise.Child{c.server, c.acquire}, c.members...) {
+		if child != nil {
+			n += child.Restarts()
+		}
+	}
+	return n
+}
+
+// dismiss stops the children: acquire, then the members, then the broker. After a run that ended they have
+// nothing left to do; without one they may take the time of a drain. A second interrupt ends all waiting.
+func (c *crew) dismiss(hard <-chan struct{}, summary *runpkg.Summary) error {
+	patience := c.run.DrainTimeout + stopTime
+	if summary != nil {
+		patience = stopTime
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	done := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-hard:
+			timer := time.AfterFunc(hardTime, cancel)
+			<-done
+			timer.Stop()
+		case <-done:
+		}
+	})
+	errs := []error{stopAll(ctx, c.acquire), stopAll(ctx, c.members...), stopAll(ctx, c.server)}
+	close(done)
+	watching.Wait()
+	c.wg.Wait()
+	errs = append(errs, c.group.Close())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stopping: %w", err)
+	}
+	return nil
+}
+
+// stopAll stops children at the same time. Only one that had to be killed is an error: what else a child died of
+// was told when it did.
+func stopAll(ctx context.Context, children ...*supervise.Child) error {
+	errs := make([]error, len(children))
+	var wg sync.WaitGroup
+	for i, child := range children {
+		if child == nil {
+			continue
+		}
+		wg.Go(func() {
+			if err := child.Stop(ctx); errors.Is(err, supervise.ErrKilled) {
+				errs[i] = err
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/time/rate"
+
+	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/monitor"
+	runpkg "github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/store"
+	"github.com/sluicedaq/sluice/internal/vfs"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// The times of following a run.
+const (
+	pollEvery = 200 * time.Millisecond
+	pollTime  = 2 * time.Second // for one answer
+	lostTime  = 5 * time.Second // for an acquire that says it has no run to take it up again
+)
+
+// follower follows one run to its end. Events are only for show and to be quicker: core NATS may lose them, so what
+// counts is asked for.
+type follower struct {
+	client *bus.Client
+	crew   *crew
+	screen monitor.Screen
+	events chan *nats.Msg
+	say    *rate.Limiter
+
+	run      frames.RunID
+	store    string
+	finished *runpkg.Summary // from the event
+	seen     bool            // a status of the run came
+	away     time.Time       // since when acquire says that it has no such run
+	stop     bus.StopRequest
+	stopping bool
+}
+
+// newFollower subscribes to the camera's events.
+func newFollower(nc *nats.Conn, client *bus.Client, crew *crew, screen monitor.Screen) (*follower, error) {
+	f := &follower{
+		client: client, crew: crew, screen: screen, events: make(chan *nats.Msg, 256),
+		say: rate.NewLimiter(5, 20),
+	}
+	if _, err := nc.ChanSubscribe(bus.EventsSubject(string(crew.run.Camera.Camera)), f.events); err != nil {
+		return nil, fmt.Errorf("following events: %w", err)
+	}
+	return f, nil
+}
+
+// follow returns the run's summary when it is over. The end of ctx stops the run, hard does so without a drain.
+func (f *follower) follow(ctx context.Context, hard <-chan struct{}, armed bus.Armed) (*runpkg.Summary, error) {
+	f.run, f.store = armed.Spec.Run, armed.Store
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	interrupted, lost := ctx.Done(), f.crew.lost
+	var deadline <-chan time.Time
+	for {
+		select {
+		case <-ticker.C:
+		case m := <-f.events:
+			if !f.event(m) {
+				continue
+			}
+		case <-interrupted:
+			interrupted = nil
+			f.screen.Say("stopping: the camera ends, what was captured is written (a second interrupt gives that up)")
+			f.stopping = true
+		case <-hard:
+			hard = nil
+			f.screen.Say("stopping at once")
+			f.stopping, f.stop.Hard = true, true
+			deadline = time.After(hardTime)
+		case <-deadline:
+			return nil, exit.Errorf(exit.Interrupted, "stopped hard, without a summary: see sluice verify %s", f.store)
+		case <-lost:
+			lost = nil
+			if err := f.childLost(); err != nil {
+				return nil, err
+			}
+		}
+		if summary, err := f.poll(work); summary != nil || err != nil {
+			return summary, err
+		}
+	}
+}
+
+// childLost decides what the end of a child for good means: without acquire or the broker there is no run, without
+// one writer or analyser of several there is.
+func (f *follower) childLost() error {
+	select {
+	case <-f.crew.acquire.Done():
+		return f.crew.err
+	default:
+	}
+	if s := f.crew.server; s != nil {
+		select {
+		case <-s.Done():
+			return f.crew.err
+		default:
+		}
+	}
+	f.screen.Say(f.crew.err.Error())
+	return nil
+}
+
+// event shows an event; true says that it is time to poll.
+func (f *follower) event(m *nats.Msg) bool {
+	var e bus.Event
+	if err := json.Unmarshal(m.Data, &e); err != nil || e.Run != f.run {
+		return false
+	}
+	switch e.Kind {
+	case bus.EventFinished:
+		f.finished = e.Summary
+		return true
+	case bus.EventFramesLost, bus.EventMemberLost, bus.EventMemberHung, bus.EventMemberRestarted, bus.EventCameraStalled,
+		bus.EventCameraFailed, bus.EventDiskLow, bus.EventFault:
+		if f.say.Allow() {
+			f.screen.Say(e.Text)
+		}
+	}
+	return false
+}
+
+// poll asks acquire how it goes, shows it, repeats what acquire was asked and may not have heard, and returns the
+// summary when the run is over.
+func (f *follower) poll(ctx context.Context) (*runpkg.Summary, error) {
+	ctx, cancel := context.WithTimeout(ctx, pollTime)
+	defer cancel()
+	s, err := f.client.Status(ctx, bus.RunRequest{})
+	if err != nil {
+		return nil, nil // acquire or the broker is away: the supervisor brings them back or says that it can't
+	}
+	if s.Run == f.run {
+		f.away = time.Time{}
+		f.screen.Show(s)
+		if draining := s.State == bus.StateDraining; f.stopping && (!draining || f.stop.Hard) {
+			f.stop.Run = f.run
+			if _, err := f.client.Stop(ctx, f.stop); err != nil {
+				f.crew.p.log.Debug("asking acquire to stop", "error", err)
+			}
+		}
+		return nil, nil
+	}
+	if s.State != bus.StateIdle && s.State != bus.StateFault {
+		return nil, nil // a run from before is being settled
+	}
+	switch {
+	case s.LastRun != nil && s.LastRun.Run == f.run:
+		return f.account(*s.LastRun), fault(s)
+	case f.finished != nil:
+		return f.account(*f.finished), nil
+	case f.away.IsZero():
+		f.away = time.Now()
+	case time.Since(f.away) > lostTime:
+		return f.fromStore()
+	}
+	return nil, nil
+}
+
+// fault is the error of a run that ended in the state fault.
+func fault(s bus.Status) error {
+	if s.State != bus.StateFault {
+		return nil
+	}
+	code := exit.Damaged
+	if s.LastRun != nil {
+		if c := bus.ExitCode(*s.LastRun); c != exit.OK {
+			code = c
+		}
+	}
+	return exit.Errorf(code, "%s", s.Reason)
+}
+
+// fromStore finds the account of a run whose acquire died after its end, before it could tell.
+func (f *follower) fromStore() (*runpkg.Summary, error) {
+	a, err := store.ReadAttributes(vfs.OS{}, f.store)
+	if err == nil && a.Run == f.run && a.Summary != nil {
+		return f.account(*a.Summary), nil
+	}
+	return nil, exit.Errorf(exit.Damaged, "acquire has lost the run: see sluice verify %s", f.store)
+}
+
+// account adds what only the supervisor knows.
+func (f *follower) account(s runpkg.Summary) *runpkg.Summary {
+	s.Restarts = max(s.Restarts, f.crew.restarts())
+	return &s
+}
+
+// outcome is the error that tells how the run ended, nil where every frame is durable.
+func outcome(s runpkg.Summary) error {
+	code := bus.ExitCode(s)
+	if code == exit.OK {
+		return nil
+	}
+	var err error
+	switch {
+	case s.Lost > 0:
+		err = fmt.Errorf("%d of %d frames were lost: the store's ledger names them", s.Lost, s.Captured)
+	default:
+		err = errors.New("the run ended early")
+	}
+	return exit.Errorf(code, "%w (ended by: %s)", err, s.EndedBy)
+}
