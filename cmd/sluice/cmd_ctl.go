@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/bus"
@@ -49,11 +50,7 @@ func (c *ctlCmd) run(ctx context.Context, p *process) error {
 	switch c.Verb {
 	case "arm":
 		armed, err := client.Arm(ctx, request)
-		text := ""
-		for _, line := range describe(armed) {
-			text += line + "\n"
-		}
-		return c.answer(p, armed, text, err)
+		return c.answer(p, armed, strings.Join(describe(armed), "\n")+"\n", err)
 	case "start":
 		ack, err := client.Start(ctx, bus.RunRequest{})
 		return c.answer(p, ack, acked(ack), err)

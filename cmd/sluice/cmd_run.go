@@ -104,13 +104,13 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, crew.dismiss(p.hard, summary)) }()
+	defer func() { err = errors.Join(err, crew.dismiss(context.WithoutCancel(ctx), p.hard, summary)) }()
 
-	broker, err := crew.broker(ctx)
+	server, err := crew.broker(ctx)
 	if err != nil {
 		return nil, stopped(ctx, err)
 	}
-	nc, err := bus.Connect(ctx, bus.Options{NATS: broker, Process: "run", Log: p.log})
+	nc, err := bus.Connect(ctx, bus.Options{NATS: server, Process: "run", Log: p.log})
 	if err != nil {
 		return nil, stopped(ctx, err)
 	}
@@ -123,7 +123,7 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 	if err != nil {
 		return nil, err
 	}
-	if err := crew.start(broker); err != nil {
+	if err := crew.start(server); err != nil {
 		return nil, err
 	}
 	if err := crew.ready(ctx, client); err != nil {

@@ -230,12 +230,12 @@ func (c *crew) restarts() int {
 
 // dismiss stops the children: acquire, then the members, then the broker. After a run that ended they have
 // nothing left to do; without one they may take the time of a drain. A second interrupt ends all waiting.
-func (c *crew) dismiss(hard <-chan struct{}, summary *runpkg.Summary) error {
+func (c *crew) dismiss(ctx context.Context, hard <-chan struct{}, summary *runpkg.Summary) error {
 	patience := c.run.DrainTimeout + stopTime
 	if summary != nil {
 		patience = stopTime
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	done := make(chan struct{})
 	var watching sync.WaitGroup

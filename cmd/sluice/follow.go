@@ -38,7 +38,6 @@ type follower struct {
 	run      frames.RunID
 	store    string
 	finished *runpkg.Summary // from the event
-	seen     bool            // a status of the run came
 	away     time.Time       // since when acquire says that it has no such run
 	stop     bus.StopRequest
 	stopping bool

@@ -118,13 +118,15 @@ func start(ctx context.Context, port int, password string, log *slog.Logger) (*s
 	if err != nil {
 		return nil, fmt.Errorf("making the NATS server: %w", err)
 	}
-	srv.SetLoggerV2(logger{log}, false, false, false)
+	l := &logger{log: log}
+	srv.SetLoggerV2(l, false, false, false)
 	srv.Start()
 	if !srv.ReadyForConnections(readyTime) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 		return nil, fmt.Errorf("the NATS server is not ready after %s", readyTime)
 	}
+	l.ready.Store(true)
 	return srv, nil
 }
 
