@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicedaq/sluice/pkg/frames"
@@ -32,6 +34,99 @@ var _ Dialer = (*dialer)(nil)
 // NewDialer returns a Dialer.
 func NewDialer(cfg DialerConfig) Dialer { return &dialer{cfg} }
 
+// joining is a request to join under one connection's number, and what became of it.
+type joining struct {
+	cfg    DialerConfig
+	name   string
+	id     uint64
+	live   atomic.Pointer[conn] // set when the request was granted
+	answer chan error           // capacity 1; the first answer counts
+}
+
+// Dial implements Dialer: it repeats the request until it is answered.
+func (d *dialer) Dial(ctx context.Context, j Join) (Conn, error) {
+	for {
+		c, err := d.ask(ctx, j)
+		if !errors.Is(err, ErrReset) { // acquire had made the connection and given it up: ask for another
+			return c, err
+		}
+	}
+}
+
+func (d *dialer) ask(ctx context.Context, j Join) (Conn, error) {
+	var b [8]byte
+	rand.Read(b[:])
+	j.V, j.Conn = version, binary.LittleEndian.Uint64(b[:])
+	body, err := json.Marshal(j)
+	if err != nil {
+		return nil, fmt.Errorf("ask to join: %w", err)
+	}
+	g := &joining{cfg: d.cfg, name: j.Name, id: j.Conn, answer: make(chan error, 1)}
+	undo, err := d.cfg.Transport.Subscribe(downSubject(d.cfg.Base, j.Name), g.packet)
+	if err != nil {
+		return nil, fmt.Errorf("ask to join: %w", err)
+	}
+	if err := g.wait(ctx, frames.AppendPacket(nil, frames.Packet{Kind: frames.KindJoin, Conn: j.Conn, Body: body})); err != nil {
+		undo()
+		if c := g.live.Load(); c != nil { // granted in the last moment
+			c.Close()
+		}
+		return nil, err
+	}
+	return &dialed{conn: g.live.Load(), undo: undo}, nil
+}
+
+func (g *joining) wait(ctx context.Context, request []byte) error {
+	again := time.NewTicker(g.cfg.Timing.withDefaults().Repeat)
+	defer again.Stop()
+	for {
+		_ = g.cfg.Transport.Publish(joinSubject(g.cfg.Base), request) // lost ones are repeated
+		select {
+		case err := <-g.answer:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrNoAnswer, ctx.Err())
+		case <-again.C:
+		}
+	}
+}
+
+// packet takes what comes for the member: the answer, and everything behind it.
+func (g *joining) packet(_ string, data []byte) {
+	p, err := frames.DecodePacket(data)
+	if err != nil || p.Conn != g.id {
+		return
+	}
+	if c := g.live.Load(); c != nil {
+		c.handle(p)
+		return
+	}
+	switch p.Kind {
+	case frames.KindReset:
+		g.tell(ErrReset)
+	case frames.KindWelcome:
+		var w Welcome
+		switch err := decode(p.Kind, p.Body, &w); {
+		case err != nil: // the request is repeated, and answered again
+		case w.Refused != "":
+			g.tell(fmt.Errorf("%w: %s", ErrRefused, w.Refused))
+		default:
+			c := newConn(g.id, g.cfg.Transport, upSubject(g.cfg.Base, g.name), Peer{Carrier: g.cfg.Carrier}, g.cfg.Timing, g.cfg.Health)
+			g.live.Store(c)
+			go c.keep() // Close waits for it
+			g.tell(nil)
+		}
+	default: // what overtook the answer comes again
+	}
+}
+
+func (g *joining) tell(err error) {
+	select {
+	case g.answer <- err:
+	default:
+	}
+}
+
 // dialed is a connection with the subscription that feeds it.
 type dialed struct {
 	*conn
@@ -43,73 +138,4 @@ type dialed struct {
 func (d *dialed) Close() error {
 	d.once.Do(d.undo)
 	return d.conn.Close()
-}
-
-// Dial implements Dialer: it repeats the request until it is answered.
-func (d *dialer) Dial(ctx context.Context, j Join) (Conn, error) {
-	var b [8]byte
-	rand.Read(b[:])
-	j.V, j.Conn = 1, binary.LittleEndian.Uint64(b[:])
-	body, err := json.Marshal(j)
-	if err != nil {
-		return nil, fmt.Errorf("ask to join: %w", err)
-	}
-	in := make(chan frames.Packet, 1) // the answer
-	var c *conn
-	var early []frames.Packet // packets that overtook the answer
-	var mu sync.Mutex         // guards c and early
-	undo, err := d.cfg.Transport.Subscribe(downSubject(d.cfg.Base, j.Name), func(_ string, data []byte) {
-		p, err := frames.DecodePacket(data)
-		if err != nil || p.Conn != j.Conn {
-			return
-		}
-		mu.Lock()
-		live := c
-		if live == nil && p.Kind != frames.KindWelcome && len(early) < ahead {
-			early = append(early, p)
-		}
-		mu.Unlock()
-		switch {
-		case live != nil:
-			live.handle(p)
-		case p.Kind == frames.KindWelcome:
-			select {
-			case in <- p:
-			default:
-			}
-		}
-	})
-	if err != nil {
-		return nil, fmt.Errorf("ask to join: %w", err)
-	}
-	request := frames.AppendPacket(nil, frames.Packet{Kind: frames.KindJoin, Conn: j.Conn, Body: body})
-	timing := d.cfg.Timing.withDefaults()
-	again := time.NewTicker(timing.Repeat)
-	defer again.Stop()
-	for {
-		_ = d.cfg.Transport.Publish(joinSubject(d.cfg.Base), request) // lost ones are repeated
-		select {
-		case p := <-in:
-			var w Welcome
-			if err := decode(p.Kind, p.Body, &w); err != nil {
-				undo()
-				return nil, fmt.Errorf("join: %w", err)
-			}
-			if w.Refused != "" {
-				undo()
-				return nil, fmt.Errorf("%w: %s", ErrRefused, w.Refused)
-			}
-			mu.Lock()
-			c = newConn(j.Conn, d.cfg.Transport, upSubject(d.cfg.Base, j.Name), Peer{Carrier: d.cfg.Carrier}, timing, d.cfg.Health)
-			for _, p := range early {
-				c.handle(p)
-			}
-			mu.Unlock()
-			return &dialed{conn: c, undo: undo}, nil
-		case <-ctx.Done():
-			undo()
-			return nil, fmt.Errorf("%w: %w", ErrNoAnswer, ctx.Err())
-		case <-again.C:
-		}
-	}
 }

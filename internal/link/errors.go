@@ -18,4 +18,7 @@ var (
 	ErrNoAnswer = errors.New("no acquire answers for this camera")
 	// ErrProtocol marks a message from the other side that breaks the link's rules.
 	ErrProtocol = errors.New("link protocol")
+
+	// errBusy marks a request to join that is not answered now: it is repeated.
+	errBusy = errors.New("acquire is busy")
 )

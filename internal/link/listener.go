@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,30 +36,45 @@ type listener struct {
 	accepted chan *conn
 	stop     context.CancelFunc
 	undo     []func()
-	watching sync.WaitGroup
+	working  sync.WaitGroup // watch, and keep of every connection
+	ended    chan struct{}  // closed when Close has done its work
 
 	mu     sync.Mutex // guards what follows
 	conns  map[uint64]*conn
+	past   map[uint64]bool // numbers of connections that are over: a late repeat of their request is no new one
+	order  []uint64        // of past, as a ring
 	closed bool
 }
 
 var _ Listener = (*listener)(nil)
 
-// maxMembers bounds the connections of one camera: a flood of joins must not fill the memory.
-const maxMembers = 256
+const (
+	// version is the link's: what Join and Welcome say.
+	version = 1
+	// maxMembers bounds the connections of one camera: a flood of joins must not fill the memory.
+	maxMembers = 256
+	// pastConns bounds the numbers of past connections that are remembered.
+	pastConns = 1024
+)
 
 // Listen opens acquire's door. Members that knew an earlier acquire are told to join again.
 func Listen(cfg ListenerConfig) (Listener, error) {
 	if cfg.AlivePeriod <= 0 {
 		cfg.AlivePeriod = 250 * time.Millisecond
 	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	ctx, stop := context.WithCancel(context.Background())
-	l := &listener{cfg: cfg, accepted: make(chan *conn, maxMembers), stop: stop, conns: map[uint64]*conn{}}
-	for subject, f := range map[string]func(string, []byte){
-		joinSubject(cfg.Base):    l.join,
-		upSubject(cfg.Base, "*"): l.packet,
-	} {
-		undo, err := cfg.Transport.Subscribe(subject, f)
+	l := &listener{
+		cfg: cfg, accepted: make(chan *conn, maxMembers), stop: stop, ended: make(chan struct{}),
+		conns: map[uint64]*conn{}, past: map[uint64]bool{},
+	}
+	for _, s := range []struct {
+		subject string
+		f       func(string, []byte)
+	}{{upSubject(cfg.Base, "*"), l.packet}, {joinSubject(cfg.Base), l.join}} {
+		undo, err := cfg.Transport.Subscribe(s.subject, s.f)
 		if err != nil {
 			l.Close()
 			return nil, fmt.Errorf("listen for members: %w", err)
@@ -66,21 +82,25 @@ func Listen(cfg ListenerConfig) (Listener, error) {
 		l.undo = append(l.undo, undo)
 	}
 	if cfg.Alive != nil {
-		l.watching.Go(func() { l.watch(ctx) })
+		l.working.Go(func() { l.watch(ctx) })
 	}
 	return l, nil
 }
 
-// Accept implements Listener.
+// Accept implements Listener. Members that have gone again before they were accepted are passed over.
 func (l *listener) Accept(ctx context.Context) (Conn, error) {
-	select {
-	case c, ok := <-l.accepted:
-		if !ok {
-			return nil, ErrClosed
+	for {
+		select {
+		case c, ok := <-l.accepted:
+			if !ok {
+				return nil, ErrClosed
+			}
+			if c.Err() == nil {
+				return c, nil
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
-		return c, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }
 
@@ -94,14 +114,29 @@ func (l *listener) packet(subject string, data []byte) {
 	}
 	l.mu.Lock()
 	c := l.conns[p.Conn]
+	if c != nil && c.Err() != nil {
+		l.forget(c)
+		c = nil
+	}
 	closed := l.closed
 	l.mu.Unlock()
 	switch {
-	case c != nil && c.peer.Join.Name == name:
+	case c != nil && c.join.Name == name:
 		c.handle(p)
 	case !closed && p.Kind != frames.KindReset:
 		l.answer(name, frames.KindReset, p.Conn, nil)
 	}
+}
+
+// forget takes a connection that is over off the books. l.mu is held.
+func (l *listener) forget(c *conn) {
+	delete(l.conns, c.id)
+	if len(l.order) == pastConns {
+		delete(l.past, l.order[0])
+		l.order = l.order[:copy(l.order, l.order[1:])]
+	}
+	l.order = append(l.order, c.id)
+	l.past[c.id] = true
 }
 
 func (l *listener) answer(name string, kind frames.Kind, id uint64, body []byte) {
@@ -122,60 +157,85 @@ func (l *listener) join(_ string, data []byte) {
 		l.cfg.Logger.Debug("malformed join ignored", "bytes", len(data), "error", err)
 		return
 	}
-	w := Welcome{V: 1}
-	if err := l.admit(j); err != nil {
-		w.Refused = err.Error()
+	c, fresh, err := l.admit(j)
+	switch {
+	case errors.Is(err, ErrReset):
+		l.answer(j.Name, frames.KindReset, j.Conn, nil)
+	case errors.Is(err, ErrClosed), errors.Is(err, errBusy): // the request is repeated
+	default:
+		w := Welcome{V: version}
+		if err != nil {
+			w.Refused = err.Error()
+		}
+		body, _ := json.Marshal(w) // a struct of numbers and strings
+		l.answer(j.Name, frames.KindWelcome, j.Conn, body)
 	}
-	body, _ := json.Marshal(w) // a struct of numbers and strings
-	l.answer(j.Name, frames.KindWelcome, j.Conn, body)
+	if fresh { // behind the answer: what acquire says to the member must not overtake it
+		l.accepted <- c
+	}
 }
 
-func (l *listener) admit(j Join) error {
-	known := false
-	for _, g := range l.cfg.Groups {
-		known = known || g == j.Group
+// admit finds or makes the connection that a request asks for. The error is the text of a refusal, or wraps
+// ErrReset for a connection that is over, ErrClosed, or errBusy. A fresh connection has room in l.accepted.
+func (l *listener) admit(j Join) (c *conn, fresh bool, err error) {
+	if j.V != version {
+		return nil, false, fmt.Errorf("the member speaks version %d of the link, acquire version %d", j.V, version)
 	}
-	if !known {
-		return fmt.Errorf("there is no group %q: the groups are %s", j.Group, strings.Join(l.cfg.Groups, ", "))
+	if !slices.Contains(l.cfg.Groups, j.Group) {
+		return nil, false, fmt.Errorf("there is no group %q: the groups are %s", j.Group, strings.Join(l.cfg.Groups, ", "))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return ErrClosed
+		return nil, false, ErrClosed
+	}
+	for _, c := range l.conns {
+		if c.Err() != nil {
+			l.forget(c)
+		}
 	}
 	if c := l.conns[j.Conn]; c != nil {
-		return nil
+		if c.join.Name != j.Name {
+			return nil, false, ErrReset
+		}
+		return c, false, nil
 	}
-	for id, c := range l.conns {
-		if c.Err() != nil {
-			delete(l.conns, id)
-			continue
-		}
-		if old := c.peer.Join; old.Name == j.Name {
-			// The same process has lost its connection, or another has taken its place. Where death can be
-			// known it alone decides; elsewhere the newer one wins.
-			if old.Nonce != j.Nonce && l.cfg.Alive != nil && old.PID != j.PID && l.cfg.Alive(old) {
-				return fmt.Errorf("the name %q is taken by process %d", j.Name, old.PID)
-			}
-			why := ErrPeerDead
-			if old.Nonce == j.Nonce {
-				why = ErrReplaced
-			}
-			c.fail(why)
-			delete(l.conns, id)
-		}
+	if l.past[j.Conn] {
+		return nil, false, ErrReset
+	}
+	if len(l.accepted) == cap(l.accepted) { // nobody accepts while members join again and again
+		return nil, false, errBusy
+	}
+	if err := l.replace(j); err != nil {
+		return nil, false, err
 	}
 	if len(l.conns) >= maxMembers {
-		return fmt.Errorf("%d members have joined, there is room for no more", maxMembers)
+		return nil, false, fmt.Errorf("%d members have joined, there is room for no more", maxMembers)
 	}
-	c := newConn(j.Conn, l.cfg.Transport, downSubject(l.cfg.Base, j.Name), Peer{Join: j}, l.cfg.Timing, nil)
-	select {
-	case l.accepted <- c:
-	default: // nobody accepts while members join again and again
-		c.fail(ErrClosed)
-		return errors.New("acquire is busy: join again later")
-	}
+	c = newConn(j.Conn, l.cfg.Transport, downSubject(l.cfg.Base, j.Name), Peer{Join: j}, l.cfg.Timing, nil)
 	l.conns[j.Conn] = c
+	l.working.Go(c.keep)
+	return c, true, nil
+}
+
+// replace ends the connection of the member whose name a request bears: the same process has lost it, or another
+// has taken its place. Where death can be known it alone decides; elsewhere the newer one wins. l.mu is held.
+func (l *listener) replace(j Join) error {
+	for _, c := range l.conns {
+		old := c.join
+		if old.Name != j.Name {
+			continue
+		}
+		why := ErrReplaced
+		if old.Nonce != j.Nonce {
+			if l.cfg.Alive != nil && old.PID != j.PID && l.cfg.Alive(old) {
+				return fmt.Errorf("the name %q is taken by process %d", j.Name, old.PID)
+			}
+			why = ErrPeerDead
+		}
+		c.fail(why)
+		l.forget(c)
+	}
 	return nil
 }
 
@@ -196,7 +256,7 @@ func (l *listener) watch(ctx context.Context) {
 		}
 		l.mu.Unlock()
 		for _, c := range live {
-			if c.Err() == nil && !l.cfg.Alive(c.peer.Join) {
+			if c.Err() == nil && !l.cfg.Alive(c.join) {
 				c.fail(ErrPeerDead)
 			}
 		}
@@ -208,6 +268,7 @@ func (l *listener) Close() error {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
+		<-l.ended
 		return nil
 	}
 	l.closed = true
@@ -215,13 +276,14 @@ func (l *listener) Close() error {
 	l.conns = map[uint64]*conn{}
 	l.mu.Unlock()
 	l.stop()
-	for _, undo := range l.undo {
+	for _, c := range conns {
+		c.fail(ErrClosed)
+	}
+	for _, undo := range l.undo { // nobody joins after these
 		undo()
 	}
-	l.watching.Wait()
-	for _, c := range conns {
-		c.Close()
-	}
+	l.working.Wait()
 	close(l.accepted)
+	close(l.ended)
 	return nil
 }

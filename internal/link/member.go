@@ -29,14 +29,15 @@ type Member struct {
 	// What follows is Next's alone.
 	conn    Conn
 	run     frames.RunID
-	mapping Mapping
-	over    bool // Closed was delivered: the mapping goes at the next Next
+	mapping Mapping   // of run; nil between runs
+	given   []Mapping // of runs that are over for the consumer once it asks for the next delivery
 
 	mu      sync.Mutex // guards what follows
 	out     Conn       // conn, as Release sees it
 	pending []reply
+
 	kick    chan struct{}
-	stopped chan struct{}
+	stop    context.CancelFunc
 	sending sync.WaitGroup
 }
 
@@ -54,18 +55,20 @@ var _ Receiver = (*Member)(nil)
 
 // NewMember returns a membership that joins at the first Next. Close it.
 func NewMember(cfg MemberConfig) *Member {
-	m := &Member{cfg: cfg, kick: make(chan struct{}, 1), stopped: make(chan struct{})}
-	m.sending.Go(m.send)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	m := &Member{cfg: cfg, kick: make(chan struct{}, 1), stop: stop}
+	m.sending.Go(func() { m.send(ctx) })
 	return m
 }
 
-// Next implements Receiver.
+// Next implements Receiver. Who asks for the delivery after a Closed, or after the Armed of another run, has given
+// up every frame of the run before: its memory is freed then.
 func (m *Member) Next(ctx context.Context) (Delivery, error) {
-	if m.over {
-		m.over = false
-		if err := m.unmap(); err != nil {
-			m.cfg.Logger.Warn("unmap the slab of the run that is over", "error", err)
-		}
+	if err := m.unmap(); err != nil {
+		m.cfg.Logger.Warn("unmap the slab of a run that is over", "error", err)
 	}
 	for {
 		if m.conn == nil {
@@ -104,7 +107,7 @@ func (m *Member) join(ctx context.Context) error {
 	}
 	m.conn = c
 	m.mu.Lock()
-	m.out, m.pending = c, nil // what was to be said to the old acquire means nothing to the new one
+	m.out, m.pending = c, m.pending[:0] // what was to be said to the old acquire means nothing to the new one
 	m.mu.Unlock()
 	return nil
 }
@@ -146,8 +149,9 @@ func (m *Member) open(ctx context.Context, kind frames.Kind, body []byte) (Deliv
 		err = decode(kind, body, d.Finish)
 	case frames.KindClosed:
 		d.Closed = &Closed{}
-		err = decode(kind, body, d.Closed)
-		m.over = err == nil && d.Closed.Run == m.run
+		if err = decode(kind, body, d.Closed); err == nil && d.Closed.Run == m.run {
+			m.giveUp()
+		}
 	default:
 		err = fmt.Errorf("%w: acquire sends no packets of kind %d", ErrProtocol, kind)
 	}
@@ -159,27 +163,50 @@ func (m *Member) arm(ctx context.Context, a *Armed) error {
 	if m.mapping != nil && m.run == a.Spec.Run {
 		return nil
 	}
-	mapping, err := m.cfg.Carrier.Open(ctx, *a)
+	m.giveUp() // offers from here on are of the new run, whether it can be had or not
+	err := sound(a)
+	if err == nil {
+		m.mapping, err = m.cfg.Carrier.Open(ctx, *a)
+	}
 	if err != nil {
+		m.mapping = nil
 		m.Report(frames.KindReady, Ready{Run: a.Spec.Run, Error: err.Error()})
 		return err
 	}
-	if err := m.unmap(); err != nil {
-		m.cfg.Logger.Warn("unmap the slab of the run before", "error", err)
-	}
-	m.mapping, m.run = mapping, a.Spec.Run
+	m.run = a.Spec.Run
 	return nil
 }
 
-// unmap frees the mapping, and with it memory that the next run's slab needs. The consumer has given up every
-// frame of the run: it asked for the next delivery after Closed, or has taken another run.
-func (m *Member) unmap() error {
-	if m.mapping == nil {
-		return nil
+// sound refuses a run that consumers would stumble over.
+func sound(a *Armed) error {
+	if err := a.Spec.Geometry.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
-	err := m.mapping.Close()
-	m.mapping = nil
-	return err
+	if a.Spec.ShardFrames == 0 {
+		return fmt.Errorf("%w: shards of 0 frames", ErrProtocol)
+	}
+	if a.Policy != Lossless && a.Policy != Latest {
+		return fmt.Errorf("%w: policy %q", ErrProtocol, a.Policy)
+	}
+	return nil
+}
+
+// giveUp sets the mapping aside: the consumer may still read frames of it, until it asks for the next delivery.
+func (m *Member) giveUp() {
+	if m.mapping != nil {
+		m.given = append(m.given, m.mapping)
+	}
+	m.mapping, m.run = nil, frames.RunID{}
+}
+
+// unmap frees what was given up, and with it memory that the next run's slab needs.
+func (m *Member) unmap() error {
+	var errs []error
+	for _, given := range m.given {
+		errs = append(errs, given.Close())
+	}
+	m.given = nil
+	return errors.Join(errs...)
 }
 
 // frames makes frames of offers. A stale offer is a frame that was released before, or reclaimed.
@@ -255,8 +282,13 @@ func (m *Member) queue(kind frames.Kind, n int, add func([]byte) []byte) {
 	m.mu.Lock()
 	last := len(m.pending) - 1
 	if last < 0 || m.pending[last].kind != kind || m.pending[last].records+n > maxRecords {
-		m.pending = append(m.pending, reply{kind: kind})
 		last++
+		if last < cap(m.pending) {
+			m.pending = m.pending[:last+1] // with the buffer of an earlier batch, to be written over
+		} else {
+			m.pending = append(m.pending, reply{})
+		}
+		m.pending[last] = reply{kind: kind, body: m.pending[last].body[:0]}
 	}
 	r := &m.pending[last]
 	r.body, r.records = add(r.body), r.records+n
@@ -264,33 +296,37 @@ func (m *Member) queue(kind frames.Kind, n int, add func([]byte) []byte) {
 	token(m.kick)
 }
 
-// send hands batches to the connection until Close.
-func (m *Member) send() {
+// send hands batches to the connection until Close, and once more then.
+func (m *Member) send(ctx context.Context) {
+	var sent []reply
 	for {
 		select {
-		case <-m.stopped:
-			m.flush()
+		case <-ctx.Done():
+			m.flush(sent)
 			return
 		case <-m.kick:
-			m.flush()
+			sent = m.flush(sent)
 		}
 	}
 }
 
-func (m *Member) flush() {
+// flush sends what is pending, and returns it for its buffers. Nobody waits meanwhile: who answers goes on with
+// the buffers of the batches before.
+func (m *Member) flush(spare []reply) []reply {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.out == nil {
-		m.pending = nil
-		return
-	}
-	for i := range m.pending {
-		if err := m.out.Send(m.pending[i].kind, m.pending[i].body); err != nil && !errors.Is(err, ErrClosed) {
+	out, batches := m.out, m.pending
+	m.pending = spare[:0]
+	m.mu.Unlock()
+	for i := range batches {
+		if out == nil {
+			break // what was to be said to the old acquire means nothing to the new one
+		}
+		if err := out.Send(batches[i].kind, batches[i].body); err != nil {
 			m.cfg.Logger.Debug("answer lost with the link: acquire will offer again", "error", err)
 			break
 		}
 	}
-	m.pending = m.pending[:0]
+	return batches
 }
 
 // Connected reports whether the member has joined, for its status.
@@ -300,13 +336,14 @@ func (m *Member) Connected() bool {
 	return m.out != nil && m.out.Err() == nil
 }
 
-// Close leaves the group, after Next has returned for the last time. Answers given so far are sent once more
-// at most: acquire offers what it has no answer for to others.
+// Close leaves the group, after Next has returned for the last time and every frame was given up. Answers given so
+// far are sent, and not repeated: acquire offers what it has no answer for to others.
 func (m *Member) Close() error {
-	close(m.stopped)
+	m.stop()
 	m.sending.Wait()
 	if m.conn != nil {
 		m.leave()
 	}
+	m.giveUp()
 	return m.unmap()
 }

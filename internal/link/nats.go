@@ -2,6 +2,7 @@ package link
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 )
@@ -22,21 +23,28 @@ func (t natsTransport) Connected() bool { return t.nc.IsConnected() }
 
 // Subscribe implements Transport.
 func (t natsTransport) Subscribe(subject string, f func(string, []byte)) (func(), error) {
-	sub, err := t.nc.Subscribe(subject, func(m *nats.Msg) { f(m.Subject, m.Data) })
+	var mu sync.Mutex // held while f runs
+	over := false
+	sub, err := t.nc.Subscribe(subject, func(m *nats.Msg) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			f(m.Subject, m.Data)
+		}
+	})
 	if err != nil {
 		return nil, fmt.Errorf("subscribe %s: %w", subject, err)
 	}
-	ended := make(chan struct{})
-	sub.SetClosedHandler(func(string) { close(ended) })
 	if t.nc.IsConnected() {
-		// A member that says "I am here" must be reachable from that moment on.
-		if err := t.nc.Flush(); err != nil && t.nc.IsClosed() {
-			return nil, fmt.Errorf("subscribe %s: %w", subject, err)
-		}
+		// A member that says "I am here" must be reachable from that moment on. An error is a connection
+		// that was lost just now: the subscription is made again with it.
+		_ = t.nc.Flush()
 	}
 	return func() {
 		// An error means that the connection is closed, and the subscription with it.
 		_ = sub.Unsubscribe()
-		<-ended
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
 	}, nil
 }
