@@ -250,8 +250,8 @@ func TestSuite(t *testing.T) {
 		return func(t *testing.T) camera.Camera { return openFile(t, c) }
 	}
 	for name, s := range map[string]cameratest.Subject{
-		"own rate":   {Open: of(FileConfig{OwnRate: true})},
-		"unpaced":    {Open: of(FileConfig{}), Timeline: true},
+		"own rate":   {Open: of(FileConfig{OwnRate: true}), Frames: 8, Unannounced: true},
+		"unpaced":    {Open: of(FileConfig{}), Frames: 8, Unannounced: true, Timeline: true},
 		"loop":       {Open: of(FileConfig{Loop: true}), Timeline: true},
 		"loop paced": {Open: of(FileConfig{Loop: true, FPS: 300})},
 	} {
