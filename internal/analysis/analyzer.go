@@ -15,17 +15,25 @@ const (
 	warnEvery = time.Second
 	// announceTime is how long the answer to Armed waits for the combiner to know this member.
 	announceTime = 2 * time.Second
+	// leaveTime is how long an analyser that leaves in mid-run sends what it has.
+	leaveTime = 2 * time.Second
+	// shortestInterval is what the shares of time are at least measured over, whoever asks.
+	shortestInterval = 500 * time.Millisecond
 )
 
 // Analyzer is a member of a camera's analyze group.
 type Analyzer struct {
 	cfg   Config
 	watch *occupancy.Stopwatch
-	drain chan struct{}
-	once  sync.Once
+	// draining and leaving end when Drain and Leave are called.
+	draining, leaving context.Context
+	drain, leave      context.CancelFunc
 
 	mu      sync.Mutex // guards what follows
 	session *session   // of the present run, or of the last one
+	over    bool       // that run is over
+	shares  occupancy.Shares
+	asked   time.Time // when shares were taken
 }
 
 // New returns an Analyzer; Run makes it work. The error wraps ErrConfig.
@@ -34,40 +42,37 @@ func New(cfg Config) (*Analyzer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Analyzer{cfg: cfg, watch: occupancy.New(), drain: make(chan struct{})}, nil
+	a := &Analyzer{cfg: cfg, watch: occupancy.New()}
+	a.draining, a.drain = context.WithCancel(context.Background())
+	a.leaving, a.leave = context.WithCancel(context.Background())
+	return a, nil
 }
 
-// Drain has Run return once the present run is over; without one, at once. It may be called more than once.
-func (a *Analyzer) Drain() { a.once.Do(func() { close(a.drain) }) }
+// Drain has Run return nil once the present run is over; without one, at once. It may be called more than once.
+func (a *Analyzer) Drain() { a.drain() }
 
-// Run works on the camera's runs, one after the other, until Drain or until ctx ends, whose error it then
-// returns. An analyser that ctx ends leaves the frames that it has not released to other members.
+// Leave has Run return nil as soon as it has sent what it has: the run's other frames go to other members. It
+// may be called more than once.
+func (a *Analyzer) Leave() { a.leave() }
+
+// Run works on the camera's runs, one after the other, until Drain or Leave, or until ctx ends, whose error it
+// then returns at once. It is called once.
 func (a *Analyzer) Run(ctx context.Context, r link.Receiver) error {
 	stop, err := a.cfg.Messenger.Serve(combineSubject(a.cfg.Camera, a.cfg.Member), a.answer)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	idle, cancel := context.WithCancel(ctx)
-	defer cancel()
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		select {
-		case <-a.drain:
-			cancel()
-		case <-idle.Done():
-		}
-	}()
-	defer func() { <-drained }()
-	defer cancel()
+	taking, stopTaking := context.WithCancel(ctx)
+	defer stopTaking()
+	idle, stopIdle := context.WithCancel(taking)
+	defer stopIdle()
+	defer context.AfterFunc(a.leaving, stopTaking)()
+	defer context.AfterFunc(a.draining, stopIdle)()
 
 	w := &worker{analyzer: a, receiver: r}
-	err = w.run(ctx, idle)
-	if w.session != nil {
-		w.session.close()
-		w.wait(ctx)
-	}
+	err = w.run(ctx, taking, idle)
+	w.finish(ctx)
 	if ctx.Err() == nil && errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -88,22 +93,36 @@ func (a *Analyzer) current() *session {
 	return a.session
 }
 
-func (a *Analyzer) set(s *session) {
+func (a *Analyzer) set(s *session, over bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.session = s
+	a.session, a.over = s, over
 }
 
-// Health is what heartbeats say: the shares of the time since the last call, and the run's counts.
+// Health is what heartbeats and the status say: the shares of the last interval's time, and the run's counts.
 func (a *Analyzer) Health() link.Health {
-	shares := a.watch.Shares()
-	h := link.Health{Busy: shares.Busy, Starved: shares.Starved, Blocked: shares.Blocked}
+	a.mu.Lock()
+	if now := time.Now(); now.Sub(a.asked) >= shortestInterval {
+		a.shares, a.asked = a.watch.Shares(), now
+	}
+	h := link.Health{Busy: a.shares.Busy, Starved: a.shares.Starved, Blocked: a.shares.Blocked}
+	a.mu.Unlock()
 	if s := a.current(); s != nil {
 		s.mu.Lock()
 		h.Frames, h.Bytes, h.Skipped = s.counts.frames, s.counts.bytes, s.counts.skipped
 		s.mu.Unlock()
 	}
 	return h
+}
+
+// Present is the id of the run that is worked on, zero where there is none.
+func (a *Analyzer) Present() frames.RunID {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.session == nil || a.over {
+		return frames.RunID{}
+	}
+	return a.session.armed.Spec.Run
 }
 
 // worker is what Run knows: the session and whether its run is over.
@@ -114,11 +133,11 @@ type worker struct {
 	over     bool     // the session's run is closed: it only sends what is left
 }
 
-// run works until a context ends: idle ends also when there is to be no other run.
-func (w *worker) run(ctx, idle context.Context) error {
+// run works until taking ends or, between runs, idle. ctx is for what is done with a delivery.
+func (w *worker) run(ctx, taking, idle context.Context) error {
 	watch := w.analyzer.watch
 	for {
-		waiting := ctx
+		waiting := taking
 		if w.session == nil || w.over {
 			waiting = idle
 		}
@@ -150,6 +169,7 @@ func (w *worker) handle(ctx context.Context, d link.Delivery) {
 		if w.session != nil && !w.over && d.Closed.Run == w.session.armed.Spec.Run {
 			w.session.close()
 			w.over = true
+			w.analyzer.set(w.session, true)
 		}
 	}
 }
@@ -169,7 +189,7 @@ func (w *worker) arm(ctx context.Context, armed *link.Armed) link.Ready {
 			return refuse(armed, err)
 		}
 		w.session, w.over = s, false
-		a.set(s)
+		a.set(s, false)
 	}
 	announced, err := w.session.address(armed.Primary)
 	if err != nil {
@@ -197,8 +217,23 @@ func (w *worker) leave(ctx context.Context) {
 	}
 	w.session.close()
 	w.wait(ctx)
-	w.analyzer.set(nil)
+	w.analyzer.set(nil, false)
 	w.session, w.over = nil, false
+}
+
+// finish ends the last session. Of a run that goes on without this member there is no final result.
+func (w *worker) finish(ctx context.Context) {
+	switch {
+	case w.session == nil:
+	case w.over || w.session.ended:
+		w.session.close()
+		w.wait(ctx)
+	default:
+		w.session.abandon()
+		ctx, cancel := context.WithTimeout(ctx, leaveTime)
+		defer cancel()
+		w.session.wait(ctx)
+	}
 }
 
 // wait waits for the session for no longer than its last steps may take.

@@ -250,6 +250,30 @@ func TestOneRunAfterAnother(t *testing.T) {
 	}
 }
 
+// TestLeave has a member leave in mid-run: it says that it is gone, and the other has the rest.
+func TestLeave(t *testing.T) {
+	s := newStation(t, link.Lossless, 2, spec500())
+	s.join("analyze-0", nil)
+	s.fact(dispatch.MemberJoined)
+	other := s.join("analyze-1", nil)
+	s.arm(64, 0)
+	for seq := range uint64(600) {
+		if seq == 300 {
+			other.Leave()
+		}
+		s.capture(seq, int64(seq)*2_000_000, ripple)
+	}
+	select {
+	case <-other.over:
+	case <-time.After(patience):
+		t.Fatal("an analyser that was to leave goes on")
+	}
+	s.drain()
+	if r, _ := s.final(); r.Coverage.Seen != 600 || r.Process != "analyze-0" {
+		t.Errorf("process %s, coverage %+v", r.Process, r.Coverage)
+	}
+}
+
 func TestRunsThatCannotBeAnalysedAreRefused(t *testing.T) {
 	s := newStation(t, link.Lossless, 1, spec500())
 	s.join("analyze-0", func(c *analysis.Config) { c.Segment, c.SeriesBytes = 8192, 1<<20 })

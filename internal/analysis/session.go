@@ -230,10 +230,7 @@ func (s *session) end(captured uint64) {
 
 // close is called when the run is over and its pixels go. What is left to send is sent by wait.
 func (s *session) close() {
-	if s.imager != nil {
-		s.imager.close()
-		s.imager = nil
-	}
+	s.closeImager()
 	s.mu.Lock()
 	c := s.combiner
 	s.mu.Unlock()
@@ -241,6 +238,26 @@ func (s *session) close() {
 		c.close()
 	}
 	s.box.close()
+}
+
+// abandon is called instead of close when the run goes on without this member.
+func (s *session) abandon() {
+	s.closeImager()
+	s.mu.Lock()
+	halt := s.halt
+	s.combiner, s.halt = nil, nil
+	s.mu.Unlock()
+	if halt != nil {
+		halt()
+	}
+	s.box.close()
+}
+
+func (s *session) closeImager() {
+	if s.imager != nil {
+		s.imager.close()
+		s.imager = nil
+	}
 }
 
 // wait waits until everything is sent and the final result is out, or until ctx ends: the rest is then lost.

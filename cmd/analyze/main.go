@@ -1,0 +1,18 @@
+// Command analyze is one analyser of a camera: it takes frames from acquire, computes spectra of them and
+// publishes them over NATS.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/sluicedaq/sluice/internal/config"
+	"github.com/sluicedaq/sluice/internal/interrupt"
+)
+
+func main() {
+	ctx, hard, stop := interrupt.Notify(context.Background())
+	err := run(ctx, hard, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(config.Report(os.Stderr, "analyze", err))
+}
