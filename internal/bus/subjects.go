@@ -39,9 +39,6 @@ func SpatialSubject(camera string) string { return root + camera + ".spectrum.sp
 // TemporalSubject has the temporal spectra.
 func TemporalSubject(camera string) string { return root + camera + ".spectrum.temporal" }
 
-// PartialSubject has the partial series that analysers send to their combiner.
-func PartialSubject(camera string) string { return root + camera + ".spectrum.partial" }
-
 // PreviewSubject has preview images.
 func PreviewSubject(camera string) string { return root + camera + ".preview" }
 
