@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -239,7 +240,7 @@ func flood(k *kit) {
 	const many = 3000
 	for i := range many {
 		j := joinOf(fmt.Sprintf("x%d", i%(many/2)))
-		j.V, j.Conn, j.Nonce, j.PID = 1, uint64(i+1), fmt.Sprint(i), -1
+		j.V, j.Conn, j.Nonce, j.PID = 1, uint64(i+1), strconv.Itoa(i), -1
 		k.publish(up, ".link.join", frames.Packet{Kind: frames.KindJoin, Conn: j.Conn, Body: mustJSON(j)})
 	}
 	// The answer to the last request says that all are dealt with.

@@ -1,6 +1,7 @@
 package shm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -90,6 +91,6 @@ func Alive(dir, camera string) func(link.Join) bool {
 		if _, err := f.ReadAt(b[:], 0); err != nil {
 			return true // its holder has not written its number yet
 		}
-		return string(b[:]) == string(pidText(j.PID))
+		return bytes.Equal(b[:], pidText(j.PID))
 	}
 }
