@@ -93,7 +93,7 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Analyze, nc *n
 	if err != nil {
 		return fmt.Errorf("ask for the host's name: %w", err)
 	}
-	member := link.NewMember(link.MemberConfig{
+	member := link.NewMember(link.MemberConfig{ //nolint:contextcheck // a membership lives until its Close
 		Dialer: link.NewDialer(link.DialerConfig{
 			Transport: link.NATS(nc), Base: "sluice." + camera, Timing: link.Timing{Heartbeat: opts.Heartbeat},
 			Carrier: shm.Carrier{}.Name(), Health: analyzer.Health,

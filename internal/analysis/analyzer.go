@@ -25,9 +25,9 @@ const (
 type Analyzer struct {
 	cfg   Config
 	watch *occupancy.Stopwatch
-	// draining and leaving end when Drain and Leave are called.
-	draining, leaving context.Context
-	drain, leave      context.CancelFunc
+	// draining and leaving are closed by Drain and Leave.
+	draining, leaving chan struct{}
+	drain, leave      sync.Once
 
 	mu      sync.Mutex // guards what follows
 	session *session   // of the present run, or of the last one
@@ -42,18 +42,15 @@ func New(cfg Config) (*Analyzer, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Analyzer{cfg: cfg, watch: occupancy.New()}
-	a.draining, a.drain = context.WithCancel(context.Background())
-	a.leaving, a.leave = context.WithCancel(context.Background())
-	return a, nil
+	return &Analyzer{cfg: cfg, watch: occupancy.New(), draining: make(chan struct{}), leaving: make(chan struct{})}, nil
 }
 
 // Drain has Run return nil once the present run is over; without one, at once. It may be called more than once.
-func (a *Analyzer) Drain() { a.drain() }
+func (a *Analyzer) Drain() { a.drain.Do(func() { close(a.draining) }) }
 
 // Leave has Run return nil as soon as it has sent what it has: the run's other frames go to other members. It
 // may be called more than once.
-func (a *Analyzer) Leave() { a.leave() }
+func (a *Analyzer) Leave() { a.leave.Do(func() { close(a.leaving) }) }
 
 // Run works on the camera's runs, one after the other, until Drain or Leave, or until ctx ends, whose error it
 // then returns at once. It is called once.
@@ -64,11 +61,26 @@ func (a *Analyzer) Run(ctx context.Context, r link.Receiver) error {
 	}
 	defer stop()
 	taking, stopTaking := context.WithCancel(ctx)
-	defer stopTaking()
 	idle, stopIdle := context.WithCancel(taking)
 	defer stopIdle()
-	defer context.AfterFunc(a.leaving, stopTaking)()
-	defer context.AfterFunc(a.draining, stopIdle)()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer stopTaking()
+	watching.Go(func() {
+		draining := a.draining
+		for {
+			select {
+			case <-draining:
+				stopIdle()
+				draining = nil
+			case <-a.leaving:
+				stopTaking()
+				return
+			case <-taking.Done():
+				return
+			}
+		}
+	})
 
 	w := &worker{analyzer: a, receiver: r}
 	err = w.run(ctx, taking, idle)
@@ -191,7 +203,7 @@ func (w *worker) arm(ctx context.Context, armed *link.Armed) link.Ready {
 		w.session, w.over = s, false
 		a.set(s, false)
 	}
-	announced, err := w.session.address(armed.Primary)
+	announced, err := w.session.address(armed.Primary) //nolint:contextcheck // a combiner lives as long as the session
 	if err != nil {
 		w.leave(ctx)
 		return refuse(armed, err)

@@ -1,6 +1,7 @@
 package analysis_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -74,7 +75,7 @@ func FuzzDecodeBatch(f *testing.F) {
 			}
 			return
 		}
-		if again := analysis.AppendBatch(nil, b); string(again) != string(p) {
+		if again := analysis.AppendBatch(nil, b); !bytes.Equal(again, p) {
 			t.Errorf("%x becomes %x", p, again)
 		}
 	})

@@ -27,6 +27,3 @@ func (s *seen) finish(seq uint64) {
 	delete(s.inWork, seq)
 	s.done[seq%seenFrames] = seq + 1
 }
-
-// forget takes a frame out of work that was not finished: it may be offered again.
-func (s *seen) forget(seq uint64) { delete(s.inWork, seq) }
