@@ -37,10 +37,15 @@ type slabLine struct {
 	Removed  bool   `json:"removed,omitempty"`
 }
 
-func (s *slabsCmd) run(_ context.Context, p *process) error {
+// Validate refuses a --force without --rm.
+func (s *slabsCmd) Validate() error {
 	if s.Force && !s.Rm {
 		return errors.New("--force goes with --rm")
 	}
+	return nil
+}
+
+func (s *slabsCmd) run(_ context.Context, p *process) error {
 	list, err := slab.List(shmDir)
 	if err != nil {
 		return err

@@ -37,8 +37,16 @@ func openTerminal(w io.Writer) *terminal {
 // Show implements [Screen].
 func (t *terminal) Show(s bus.Status) { t.program.Send(s) }
 
-// Say implements [Screen].
-func (t *terminal) Say(line string) { t.program.Send(said(line)) }
+// Say implements [Screen]. It returns when the line is on its way to the terminal, so that a Close does not
+// overtake it.
+func (t *terminal) Say(line string) {
+	l := said{line: line, done: make(chan struct{})}
+	t.program.Send(l)
+	select {
+	case <-l.done:
+	case <-t.done:
+	}
+}
 
 // Close implements [Screen].
 func (t *terminal) Close() {
@@ -48,7 +56,11 @@ func (t *terminal) Close() {
 
 // The messages of the panel beside bus.Status.
 type (
-	said    string
+	said struct {
+		line string
+		done chan struct{}
+	}
+	printed struct{ done chan struct{} }
 	closing struct{}
 )
 
@@ -69,7 +81,9 @@ func (p panel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case bus.Status:
 		p.status, p.shown = m, true
 	case said:
-		return p, tea.Println(string(m))
+		return p, tea.Sequence(tea.Println(m.line), func() tea.Msg { return printed{m.done} })
+	case printed:
+		close(m.done)
 	case closing:
 		return panel{}, tea.Quit
 	}

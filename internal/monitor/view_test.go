@@ -1,0 +1,103 @@
+package monitor
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// status is a run in work.
+func status() bus.Status {
+	full := 43.2
+	s := bus.Status{
+		State: bus.StateRunning, Since: time.Unix(1000, 0), Frames: 200, Captured: 100, Durable: 90, InFlight: 7, Lost: 3,
+		LostByReason: map[string]uint64{"missed": 1, "dropped": 2}, ReadableUntilSeq: 64,
+		Geometry: &frames.Geometry{Height: 4, Width: 8, Channels: 1, Dtype: frames.Uint16},
+		Rate:     bus.Rate{Nominal: 50, Measured: 49.9, Durable: 48, BytesPerSecond: 3 << 20},
+		Budget: bus.Budget{
+			State: bus.BudgetThrottled, Bytes: 3 << 20, Limit: 4 << 20, Peak: 3 << 20, Holder: "writer", ThrottledSeconds: 1.5, SecondsToFull: &full,
+		},
+		Members: []bus.Member{
+			{
+				Name: "writer-1", Group: "writer", State: "live", HeldBytes: 2 << 20, OldestUnreleasedNS: 1_234_000_000, Redelivered: 4, Restarts: 1,
+				Work: bus.Work{Frames: 90, Busy: 0.5, Starved: 0.25, Blocked: 0.25}, Writer: &bus.WriterStatus{FreeBytes: 1 << 30, Direct: true, DurableP99NS: 1_500_000},
+			},
+			{Name: "analyze-1", Group: "analyze", State: "hung", Skipped: 5},
+		},
+	}
+	s.Camera, s.Run = "cam0", frames.RunID{0xab, 0xcd, 0xef, 0x01}
+	return s
+}
+
+func TestPanel(t *testing.T) {
+	const want = `cam0  RUNNING for 12s  run abcdef01  8x4 uint16
+  frames  ███████████████░░░░░░░░░░░░░░░  50 % 100 of 200
+  captured 100  durable 90  in flight 7  lost 3 (dropped 2, missed 1)  readable until 64
+  rate    49.9 frames/s of 50.0  3.0 MiB/s  durable 48.0 frames/s
+  budget  ███████████████████████░░░░░░░  75 % 3.0 MiB of 4.0 MiB  throttled (held by writer)  full in 43 s  peak 3.0 MiB  throttled 1.5 s  paused 0.0 s
+  MEMBER     STATE  FRAMES  BUSY  STARVED  BLOCKED  HELD     LAG    SKIPPED  AGAIN  RESTARTS  DISK
+  writer-1   live   90      50 %  25 %     25 %     2.0 MiB  1.23s  0        4      1         direct, 1.0 GiB free, durable p99 1.5ms
+  analyze-1  hung   0       0 %   0 %      0 %      0 B      0      5        0      0         
+`
+	if got := Panel(status(), time.Unix(1012, 0)); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	idle := bus.Status{State: bus.StateIdle, Reason: "run 01 ended by frames", LastRun: &run.Summary{EndedBy: "frames", Captured: 3, Written: 3, Store: "/s"}}
+	const wantIdle = "  IDLE\n  run 01 ended by frames\n  last run 00000000 ended by frames: captured 3, written 3, lost 0\n  /s\n"
+	if got := Panel(idle, time.Unix(0, 0)); got != wantIdle {
+		t.Errorf("got\n%q\nwant\n%q", got, wantIdle)
+	}
+}
+
+func TestLine(t *testing.T) {
+	const want = "cam0 running: captured 100 of 200, durable 90, lost 3 (dropped 2, missed 1), 49.9 frames/s, 3.0 MiB/s, budget 75 % of 4.0 MiB throttled"
+	if got := Line(status()); got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}
+
+func TestGauge(t *testing.T) {
+	for share, want := range map[float64]string{
+		-1: strings.Repeat("░", 30) + "   0 %", 2: strings.Repeat("█", 30) + " 100 %", 0.1: "███" + strings.Repeat("░", 27) + "  10 %",
+	} {
+		if got := Gauge(share); got != want {
+			t.Errorf("%g: %q", share, got)
+		}
+	}
+}
+
+func TestPlainShowsChangesAndIntervals(t *testing.T) {
+	var out bytes.Buffer
+	screen := Open(&out, time.Hour)
+	s := status()
+	screen.Show(s)
+	screen.Show(s)
+	screen.Say("hello")
+	s.State = bus.StateDraining
+	screen.Show(s)
+	screen.Close()
+	if got := strings.Split(strings.TrimSpace(out.String()), "\n"); len(got) != 3 || got[1] != "hello" || !strings.HasPrefix(got[2], "cam0 draining") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestTerminalIsLeftWithoutThePanel(t *testing.T) {
+	var out bytes.Buffer
+	screen := openTerminal(&out)
+	screen.Show(status())
+	screen.Say("hello")
+	screen.Close()
+	screen.Show(status()) // after the end: ignored, not stuck
+	if !strings.Contains(out.String(), "hello") {
+		t.Errorf("%q", out.String())
+	}
+}
