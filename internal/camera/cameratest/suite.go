@@ -424,10 +424,10 @@ func testPauseHolding(t *testing.T, s Subject) {
 }
 
 func testClose(t *testing.T, s Subject) {
-	c, closing := device(t, s.Open)
+	_, closing := device(t, s.Open)
 	closing() // never started
 	closing()
-	c, closing = device(t, s.Open)
+	c, closing := device(t, s.Open)
 	start(t, c)
 	closing()
 	closing()

@@ -55,5 +55,5 @@ func openClip(ctx context.Context, path string) (clip, error) {
 	if kindOf(magic[:n]) == unknownImage {
 		return nil, fmt.Errorf("%w file: %s: %w is neither Y4M, PNG nor TIFF", camera.ErrSource, path, ErrFormat)
 	}
-	return openImages(ctx, path, []string{path})
+	return openImages(ctx, path)
 }

@@ -73,11 +73,11 @@ func openFolder(ctx context.Context, path string) (clip, error) {
 		return nil, fmt.Errorf("%w file: folder %s has no image: want .png, .tif or .tiff", camera.ErrSource, path)
 	}
 	slices.SortFunc(names, natural)
-	return openImages(ctx, path, names)
+	return openImages(ctx, names...)
 }
 
 // openImages reads the headers of all files and decodes the first image.
-func openImages(ctx context.Context, path string, names []string) (clip, error) {
+func openImages(ctx context.Context, names ...string) (clip, error) {
 	s := &images{}
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {

@@ -42,8 +42,8 @@ func serve(t *testing.T) (string, *exec.Cmd) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed
 		if out.Len() > 0 {
 			t.Logf("ffmpeg: %s", out.Bytes())
 		}
@@ -161,6 +161,18 @@ func TestStreamFallsSilent(t *testing.T) {
 	}
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
+	}
+	for err := error(nil); !errors.Is(err, context.DeadlineExceeded); {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		began := time.Now()
+		_, err = cam.Grab(ctx)
+		cancel()
+		if took := time.Since(began); took > 500*time.Millisecond {
+			t.Fatalf("a grab of 100 ms took %v", took)
+		}
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("%v, want the context's error", err)
+		}
 	}
 	for {
 		_, err := cam.Grab(t.Context())

@@ -77,7 +77,11 @@ func TestEqualsFFmpeg(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Wait()
+	defer func() {
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("ffmpeg: %v", err)
+		}
+	}()
 	pipe := bufio.NewReaderSize(out, 1<<20)
 
 	cam := openFile(t, FileConfig{Path: vtest})

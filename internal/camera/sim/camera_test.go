@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -293,7 +294,7 @@ func TestGrabAllocatesNothing(t *testing.T) {
 
 func BenchmarkCamera(b *testing.B) {
 	for _, edge := range []int{64, 512, 2048} {
-		b.Run(fmt.Sprint(edge), func(b *testing.B) {
+		b.Run(strconv.Itoa(edge), func(b *testing.B) {
 			c := running(b, fmt.Sprintf("width=%d&height=%d&pattern=hash&fps=0", edge, edge))
 			buf := make([]byte, c.Info().Geometry.FrameBytes())
 			b.SetBytes(int64(len(buf)))

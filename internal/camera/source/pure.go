@@ -21,3 +21,8 @@ func openDevice(_ context.Context, d device, _ Options) (camera.Camera, error) {
 func openURL(_ context.Context, url string, _ Options) (camera.Camera, error) {
 	return nil, needOpenCV(camera.Redact("video:" + url))
 }
+
+// needOpenCV is the answer of a build that lacks it.
+func needOpenCV(what string) error {
+	return fmt.Errorf("%w: %s needs a build with OpenCV: run make build-opencv and use its bin/acquire", camera.ErrSource, what)
+}

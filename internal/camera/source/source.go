@@ -5,7 +5,6 @@ package source
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/camera"
@@ -108,9 +107,4 @@ func parseDevice(s camera.Source) (device, error) {
 	d.FPS = k.Float("fps", 0, 0.001, 1e6, "frames per second")
 	k.Check(k.Has("width") == k.Has("height"), "width", "width and height together")
 	return d, k.Err()
-}
-
-// needOpenCV is the answer of a build that lacks it.
-func needOpenCV(what string) error {
-	return fmt.Errorf("%w: %s needs a build with OpenCV: run make build-opencv and use its bin/acquire", camera.ErrSource, what)
 }
