@@ -73,8 +73,12 @@ func (r *runCmd) prepare(p *process) error {
 	if err != nil {
 		return exit.Errorf(exit.Usage, "--out: %w", err)
 	}
-	if err := os.MkdirAll(root, 0o777); err != nil {
+	// Not its parents: a disk that is not mounted must not become a folder of the root file system.
+	if err := os.Mkdir(root, 0o777); err != nil && !errors.Is(err, os.ErrExist) {
 		return exit.Errorf(exit.Usage, "--out: %w", err)
+	}
+	if info, err := os.Stat(root); err != nil || !info.IsDir() {
+		return exit.Errorf(exit.Usage, "--out: %s is not a folder", root)
 	}
 	if r.Store != "" {
 		if _, err := os.Lstat(filepath.Join(root, r.Store)); err == nil {
@@ -82,6 +86,7 @@ func (r *runCmd) prepare(p *process) error {
 		}
 	}
 	r.Out = root
+	r.NATSFile = "" // of another run, from `sluice env`
 	if r.NATS.NATS == "" {
 		dir, err := broker.Dir(p.getenv)
 		if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/nats-io/nats.go"
 
@@ -11,11 +12,17 @@ import (
 	"github.com/sluicedaq/sluice/internal/exit"
 )
 
-// find completes n: where neither --nats nor a file is given, it names the broker of the camera's local run, or
-// with an empty camera that of the only local run.
+// find completes n: where neither --nats nor a broker's file is given, it names the broker of the camera's local
+// run, or with an empty camera that of the only local run. A file that is not there any more was set by
+// `sluice env` for a run that is over.
 func find(p *process, n config.NATS, camera string) (config.NATS, error) {
-	if n.NATS != "" || n.NATSFile != "" {
+	if n.NATS != "" {
 		return n, nil
+	}
+	if n.NATSFile != "" {
+		if _, err := os.Stat(n.NATSFile); err == nil {
+			return n, nil
+		}
 	}
 	dir, err := broker.Dir(p.getenv)
 	if err != nil {
