@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,8 +42,9 @@ type Dispatcher struct {
 	members []*member
 	run     *runState
 	changed chan struct{} // closed and renewed when a member joins, answers or goes
-	past    map[string]int
-	stale   uint64
+	// past has the nonce of the newest process of each name, to tell a restart from a link that was lost.
+	past  map[string]string
+	stale uint64 // messages and records that were ignored
 }
 
 // New returns a Dispatcher; Serve makes it work.
@@ -70,7 +72,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	if cfg.Note == nil {
 		cfg.Note = func(Fact) {}
 	}
-	return &Dispatcher{cfg: cfg, changed: make(chan struct{}), past: map[string]int{}}, nil
+	return &Dispatcher{cfg: cfg, changed: make(chan struct{}), past: map[string]string{}}, nil
 }
 
 // Serve takes members in until ctx ends, and then closes the listener.
@@ -126,6 +128,11 @@ func (d *Dispatcher) serve(ctx context.Context, c link.Conn) error {
 	}
 }
 
+// maxPast bounds the names that are remembered.
+const maxPast = 4096
+
+// join takes a member in. One of the same name is gone by this, whether that was seen already or not; what the new
+// one claims of it stays with it, the rest goes to others.
 func (d *Dispatcher) join(c link.Conn) *member {
 	j := c.Peer().Join
 	m := &member{name: j.Name, conn: c, out: newOutbox(c), joined: time.Now(), nonce: j.Nonce, restarts: j.Restarts}
@@ -137,41 +144,58 @@ func (d *Dispatcher) join(c link.Conn) *member {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	m.claims, m.claimed = j.Claims, j.Run
-	d.members = append(d.members, m)
 	kind := MemberJoined
-	if n, before := d.past[m.name]; before && n >= 0 {
+	if nonce, before := d.past[m.name]; before && nonce != m.nonce {
 		kind = MemberRestarted
 		if d.run != nil {
 			d.run.restarts++
 		}
 	}
-	d.past[m.name] = j.PID
+	if len(d.past) >= maxPast {
+		clear(d.past)
+	}
+	d.past[m.name] = m.nonce
 	d.note(Fact{Kind: kind, Member: m.name, Group: j.Group, PID: j.PID})
-	if d.run != nil {
-		d.run.claim(m)
-		d.run.arm(m)
+	before := slices.IndexFunc(d.members, func(o *member) bool { return o.name == m.name })
+	d.members = append(d.members, m)
+	if before >= 0 {
+		d.remove(d.members[before])
+	}
+	if r := d.run; r != nil {
+		r.claim(m)
+		r.arm(m)
+		r.advance(time.Now())
 	}
 	d.change()
 	return m
 }
 
+// remove takes a member off the books: what it had waits for others. d.mu is held.
+func (d *Dispatcher) remove(m *member) {
+	m.gone, m.ready = true, false
+	d.members = slices.DeleteFunc(d.members, func(o *member) bool { return o == m })
+	if d.run != nil {
+		d.run.groups[m.group].gone(m)
+		d.run.rehead(m.group)
+	}
+}
+
 func (d *Dispatcher) leave(m *member, why error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m.gone = true
-	for i, other := range d.members {
-		if other == m {
-			d.members = append(d.members[:i:i], d.members[i+1:]...)
-			break
+	if errors.Is(why, link.ErrReplaced) {
+		if !m.gone { // the same process joins again in a moment: it keeps what it has until then
+			m.gone, m.ready, m.left = true, false, time.Now()
 		}
+		return
 	}
-	if !errors.Is(why, link.ErrReplaced) {
-		d.note(Fact{Kind: MemberLost, Member: m.name, Group: d.cfg.Groups[m.group].Name, Reason: why.Error(), Frames: m.outstanding})
+	d.note(Fact{Kind: MemberLost, Member: m.name, Group: d.cfg.Groups[m.group].Name, Reason: why.Error(), Frames: m.outstanding})
+	if !slices.Contains(d.members, m) { // its successor was faster
+		return
 	}
-	if r := d.run; r != nil {
-		r.groups[m.group].gone(m)
-		r.rehead(m.group)
-		r.check()
+	d.remove(m)
+	if d.run != nil {
+		d.run.advance(time.Now())
 	}
 	d.change()
 }
@@ -193,13 +217,18 @@ func (d *Dispatcher) note(f Fact) {
 func (d *Dispatcher) tick(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.run == nil || d.cfg.Connected != nil && !d.cfg.Connected() {
+	if d.cfg.Connected != nil && !d.cfg.Connected() {
 		return
 	}
-	for _, g := range d.run.groups {
-		g.tick(now)
+	for _, m := range slices.Clone(d.members) {
+		if m.gone && now.Sub(m.left) > d.cfg.Hung { // it did not join again after all
+			d.remove(m)
+			d.change()
+		}
 	}
-	d.run.check()
+	if d.run != nil {
+		d.run.advance(now)
+	}
 }
 
 // handle takes one message of a member. What does not fit the state is what repeats and late answers look like:
@@ -223,6 +252,14 @@ func (d *Dispatcher) handle(m *member, kind frames.Kind, body []byte) error {
 	if m.gone || r == nil {
 		d.stale++
 		return nil
+	}
+	switch kind {
+	case frames.KindReleases, frames.KindSettled, frames.KindSealed, frames.KindFinished:
+		// They bear no run: what comes before the member has agreed to this run is about an earlier one.
+		if !m.ready {
+			d.stale++
+			return nil
+		}
 	}
 	switch kind {
 	case frames.KindReady:
@@ -263,7 +300,7 @@ func (d *Dispatcher) handle(m *member, kind frames.Kind, body []byte) error {
 		if err := decode(&f); err != nil {
 			return err
 		}
-		r.complete(f)
+		r.complete(m, f)
 	case frames.KindFailed:
 		var f link.Failed
 		if err := decode(&f); err != nil {

@@ -24,11 +24,12 @@ type group interface {
 	offer(slot int, rec slab.Record)
 	// release takes a frame back from a member. It reports whether the member held it.
 	release(m *member, rel frames.Release) bool
-	// ready brings a member into play, gone takes it out; what it held goes to others.
+	// ready brings a member into play, gone takes it out: what it held waits for advance.
 	ready(m *member)
 	gone(m *member)
-	// tick is called a few times a second.
-	tick(now time.Time)
+	// advance gives what waits to members that can take it, and takes back what one has held for too long. It is
+	// called when members change, and a few times a second.
+	advance(now time.Time)
 	// quiet reports whether the group is done with every frame offered so far.
 	quiet() bool
 	// held tells what each member, and nobody (nil), has in hand.

@@ -74,7 +74,7 @@ func (l *latest) hand() {
 
 func (l *latest) release(m *member, rel frames.Release) bool {
 	have, ok := l.lent[m]
-	if !ok || have.slot != int(rel.Slot) || have.generation != rel.Generation {
+	if !ok || have.slot != int(rel.Slot) || have.generation != rel.Generation || have.seq != rel.Seq {
 		return false
 	}
 	l.end(m, have)
@@ -104,8 +104,8 @@ func (l *latest) gone(m *member) {
 	}
 }
 
-// tick reclaims slots from members that do not release.
-func (l *latest) tick(now time.Time) {
+// advance reclaims slots from members that do not release.
+func (l *latest) advance(now time.Time) {
 	for m, have := range l.lent {
 		if have.reclaimed || now.Sub(have.since) < l.r.d.cfg.Reclaim {
 			continue

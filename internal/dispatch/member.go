@@ -23,7 +23,11 @@ type member struct {
 	ready  bool
 	failed string // why it takes no more frames
 	answer link.Ready
-	gone   bool
+	// ended is set when it was told of the run's end.
+	ended bool
+	// gone is set when its connection is over; left is when, for one whose process is about to join again.
+	gone bool
+	left time.Time
 	// outstanding counts the frames in its hands.
 	outstanding int
 	redelivered uint64

@@ -8,8 +8,12 @@ import (
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
-// maxRecords is how many records go into one packet.
-const maxRecords = 512
+const (
+	// maxRecords is how many records go into one packet.
+	maxRecords = 512
+	// spareBatches bounds the buffers that are kept for later batches.
+	spareBatches = 64
+)
 
 // outbox batches what is said to one member, in order: a batch is what gathered while the one before it was on
 // its way out, so batches are small when the link is idle and large under load.
@@ -43,13 +47,15 @@ func (o *outbox) run(ctx context.Context) {
 		o.batches, o.spare = o.spare[:0], nil
 		o.mu.Unlock()
 		for i := range out {
-			if err := o.conn.Send(out[i].kind, out[i].body); err != nil {
+			if err := o.conn.Send(out[i].kind, out[i].body); err != nil && o.conn.Err() != nil {
 				return // whoever receives from the connection learns of it
 			}
 		}
-		o.mu.Lock()
-		o.spare = out
-		o.mu.Unlock()
+		if len(out) <= spareBatches {
+			o.mu.Lock()
+			o.spare = out
+			o.mu.Unlock()
+		}
 	}
 }
 

@@ -63,11 +63,14 @@ func (p *pool) gone(m *member) {
 		}
 	}
 	m.outstanding = 0
-	p.orphan = append(p.orphan, p.r.inOrder(slots)...)
-	p.adopt()
+	p.orphan = p.r.inOrder(append(p.orphan, slots...))
 }
 
-func (p *pool) tick(time.Time) {}
+func (p *pool) advance(time.Time) {
+	if len(p.orphan) > 0 && p.r.d.pick(p.g) != nil {
+		p.adopt()
+	}
+}
 
 func (p *pool) quiet() bool { return len(p.owner) == 0 }
 

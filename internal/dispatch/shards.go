@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -196,7 +197,8 @@ func (s *shards) settle(m *member, rec frames.LossRecord) (frames.Loss, bool) {
 // seal takes a member's word that a shard is complete.
 func (s *shards) seal(m *member, a frames.Assignment) bool {
 	sh := s.open[a.Shard]
-	if sh == nil || sh.owner != m || sh.epoch != a.Epoch || len(sh.slots) > 0 || len(sh.loss) > 0 {
+	whole := s.r.ended || s.r.next >= (a.Shard+1)*s.r.spec.ShardFrames
+	if sh == nil || sh.owner != m || sh.epoch != a.Epoch || !whole || len(sh.slots) > 0 || len(sh.loss) > 0 {
 		return false
 	}
 	delete(s.open, a.Shard)
@@ -210,16 +212,12 @@ func (s *shards) seal(m *member, a frames.Assignment) bool {
 	return true
 }
 
-// claim confirms the shards that a member still has from before acquire was restarted.
-func (s *shards) claim(m *member) {
-	for _, c := range m.claims {
-		if c.Shard < s.r.slab.Sealed() || s.ahead[c.Shard] || c.Epoch == 0 || c.Epoch > s.r.slab.Epoch() || c.Shard >= s.r.spec.Shards(s.r.slab.Captured()) {
-			continue
-		}
-		sh := s.shard(c.Shard)
-		if sh.owner == nil && sh.epoch <= c.Epoch {
-			sh.owner, sh.epoch = m, c.Epoch
-		}
+// claim confirms a shard that a member still has. After a restart of acquire its word is all there is; else it must
+// be the shard's last owner.
+func (s *shards) claim(m *member, c link.Claim) {
+	sh := s.open[c.Shard]
+	if sh != nil && sh.owner == nil && c.Epoch > 0 && c.Epoch <= s.r.slab.Epoch() && (sh.epoch == 0 || sh.epoch == c.Epoch) {
+		sh.owner, sh.epoch = m, c.Epoch
 	}
 }
 
@@ -234,7 +232,14 @@ func (s *shards) ready(m *member) {
 
 // adopt gives every orphan an owner, if there is anyone.
 func (s *shards) adopt() {
-	for _, no := range slices.Sorted(maps.Keys(s.open)) {
+	var orphans []uint64
+	for no, sh := range s.open {
+		if sh.owner == nil {
+			orphans = append(orphans, no)
+		}
+	}
+	slices.Sort(orphans)
+	for _, no := range orphans {
 		s.own(no)
 	}
 }
@@ -246,10 +251,9 @@ func (s *shards) gone(m *member) {
 		}
 	}
 	m.outstanding = 0
-	s.adopt()
 }
 
-func (s *shards) tick(time.Time) {}
+func (s *shards) advance(time.Time) { s.adopt() }
 
 func (s *shards) quiet() bool {
 	return len(s.open) == 0 && (!s.r.ended || s.r.slab.Sealed() >= s.r.spec.Shards(s.r.slab.Captured()))

@@ -7,7 +7,8 @@ import (
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
-// Account is the run as the dispatcher sees it.
+// Account is the run as the dispatcher sees it. Durable, Lost, Skipped and Released count what happened since acquire
+// was started; the others are the whole run's.
 type Account struct {
 	Captured uint64
 	Durable  uint64
@@ -68,7 +69,9 @@ func (d *Dispatcher) Account() Account {
 		for _, sh := range r.shards.open {
 			a.InFlight += uint64(len(sh.slots))
 			for _, l := range sh.loss {
-				a.Lost[l.Reason] += l.Count
+				if !givenUp(l.Loss) { // those are in flight until they are in the ledger
+					a.Lost[l.Reason] += l.Count
+				}
 			}
 		}
 	}
@@ -82,8 +85,11 @@ func (d *Dispatcher) Members() []MemberAccount {
 	now := time.Now()
 	list := make([]MemberAccount, 0, len(d.members))
 	at := map[*member]int{}
-	for i, m := range d.members {
-		at[m] = i
+	for _, m := range d.members {
+		if m.gone {
+			continue
+		}
+		at[m] = len(list)
 		list = append(list, MemberAccount{
 			Name: m.name, Group: d.cfg.Groups[m.group].Name, Policy: d.cfg.Groups[m.group].Policy, Peer: m.conn.Peer(), Ready: m.ready,
 			Primary: d.run != nil && d.run.head[m.group] == m.name,

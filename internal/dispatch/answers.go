@@ -1,0 +1,137 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// answered takes a member's word on the run.
+func (r *runState) answered(m *member, a link.Ready) {
+	if a.Run != r.spec.Run {
+		r.d.stale++
+		return
+	}
+	m.answer = a
+	if a.Error != "" {
+		m.ready, m.failed = false, a.Error
+		r.d.note(Fact{Kind: MemberRefused, Member: m.name, Reason: a.Error})
+		r.failure = a.Error
+		r.out(m)
+		return
+	}
+	first := !m.ready
+	m.ready = true
+	if r.d.cfg.Groups[m.group].Sharded && m.name == r.head[m.group] {
+		r.created, r.path = true, a.Path
+		for _, e := range r.events {
+			m.out.message(frames.KindEvent, e)
+		}
+		r.events = nil
+	}
+	if first {
+		r.groups[m.group].ready(m)
+	}
+	r.check()
+	r.askFinish()
+	r.d.change()
+}
+
+// out takes a member that can't go on out of the run: what it had goes to others.
+func (r *runState) out(m *member) {
+	r.groups[m.group].gone(m)
+	r.rehead(m.group)
+	r.advance(time.Now())
+	r.d.change()
+}
+
+// release takes a frame back. It returns the bytes that the budget gets.
+func (r *runState) release(m *member, rel frames.Release) (int64, bool) {
+	slot := int(rel.Slot)
+	g := r.d.cfg.Groups[m.group]
+	// A latest group looks at its loan alone: the slot may have been reclaimed and hold another frame.
+	if g.Policy == link.Lossless {
+		rec, err := r.slab.Record(slot)
+		if err != nil || rec.Seq != rel.Seq || rec.Generation != rel.Generation {
+			return 0, false
+		}
+	}
+	if !r.groups[m.group].release(m, rel) {
+		return 0, false
+	}
+	r.released[g.Name]++
+	if g.Sharded {
+		r.account(rel.Outcome, 1)
+	}
+	if g.Policy != link.Lossless {
+		return 0, true
+	}
+	return r.let(slot, m.group), true
+}
+
+// settle takes a loss that is in the ledger. Frames of the range that were still in the slab are let go.
+func (r *runState) settle(m *member, rec frames.LossRecord) int64 {
+	if r.shards == nil || m.group != r.shards.g {
+		return 0
+	}
+	l, ok := r.shards.settle(m, rec)
+	if !ok {
+		r.d.stale++
+		return 0
+	}
+	r.d.note(Fact{Kind: FramesLost, Member: m.name, Loss: l})
+	var freed int64
+	var let uint64
+	sh := r.shards.open[r.spec.Shard(l.Seq)]
+	for seq, slot := range sh.slots {
+		if seq >= l.Seq && seq < l.End() {
+			let++
+			delete(sh.slots, seq)
+			m.outstanding--
+			freed += r.let(slot, m.group)
+		}
+	}
+	if givenUp(l) {
+		r.account(l.Reason, let) // the others became durable meanwhile
+	} else {
+		r.account(l.Reason, l.Count)
+	}
+	return freed
+}
+
+// givenUp reports whether a range is of frames that were in the slab, rather than of ones that never came there.
+func givenUp(l frames.Loss) bool { return l.Stage == frames.AtWriter }
+
+func (r *runState) seal(m *member, a frames.Assignment) bool {
+	if r.shards == nil || m.group != r.shards.g || !r.shards.seal(m, a) {
+		return false
+	}
+	r.d.note(Fact{
+		Kind: ShardSealed, Member: m.name, Shard: a.Shard, Epoch: a.Epoch,
+		ReadableUntil: min(r.slab.Sealed()*r.spec.ShardFrames, r.slab.Captured()),
+	})
+	return true
+}
+
+// failed takes a member's word that it cannot go on: its frames go to others.
+func (r *runState) failed(m *member, f link.Failed) {
+	if f.Run != r.spec.Run || m.failed != "" {
+		return
+	}
+	r.d.note(Fact{Kind: MemberFailed, Member: m.name, Reason: f.Error})
+	m.ready, m.failed, r.failure, r.diskFull = false, f.Error, f.Error, r.diskFull || f.DiskFull
+	r.out(m)
+}
+
+// complete takes the answer to Finish, from who was asked.
+func (r *runState) complete(m *member, f link.Finished) {
+	if f.Run != r.spec.Run || r.finish == nil || m != r.asked {
+		r.d.stale++
+		return
+	}
+	select {
+	case r.done <- f:
+	default: // a repeat
+	}
+}

@@ -1,0 +1,134 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/slab"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// End says that the camera's last frame was offered. Drained tells when everything is released.
+func (d *Dispatcher) End() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.run
+	r.ended = true
+	r.check()
+}
+
+// Drained is closed when every frame is released, every loss settled and every shard sealed.
+func (d *Dispatcher) Drained() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.run.drained
+}
+
+// Hopeless is closed when a required group can take no more frames; Failure says why.
+func (d *Dispatcher) Hopeless() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.run.lostAll
+}
+
+// Failure is the last member's reason for not going on, and whether its disk is full.
+func (d *Dispatcher) Failure() (reason string, diskFull bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.run.failure, d.run.diskFull
+}
+
+// GiveUp ledgers every frame that the sharded group has not released, and takes the frames from the other groups:
+// the drain's deadline is over. Frames that become durable meanwhile stay so.
+func (d *Dispatcher) GiveUp(reason frames.State) error {
+	d.mu.Lock()
+	r := d.run
+	now := time.Now().UnixNano()
+	var freed int64
+	defer func() {
+		d.mu.Unlock()
+		if freed > 0 {
+			r.free(freed)
+		}
+	}()
+	var slots []int
+	r.slab.Held(func(slot int, _ slab.Record) { slots = append(slots, slot) })
+	for _, slot := range r.inOrder(slots) {
+		rec, _ := r.slab.Record(slot)
+		for i := range r.groups {
+			if p, ok := r.groups[i].(*pool); ok && rec.Holders&(1<<i) != 0 {
+				if m := p.owner[slot]; m != nil {
+					m.outstanding--
+				}
+				delete(p.owner, slot)
+				freed += r.let(slot, i)
+			}
+		}
+		if r.shards != nil && rec.Holders&(1<<r.shards.g) != 0 {
+			l := frames.Loss{
+				Seq: rec.Seq, Count: 1, FirstFrameID: rec.FrameID, LastFrameID: rec.FrameID,
+				FirstNS: now, LastNS: now, Reason: reason, Stage: frames.AtWriter,
+			}
+			if _, err := r.lose(l); err != nil {
+				return fmt.Errorf("give frame %d up: %w", rec.Seq, err)
+			}
+		}
+	}
+	for i := range r.groups {
+		if p, ok := r.groups[i].(*pool); ok {
+			p.orphan = nil
+		}
+	}
+	r.check()
+	return nil
+}
+
+// Finish has the primary writer complete the store, and returns its account. It waits for another primary when one
+// dies. Without a sharded group it returns the summary as it is.
+func (d *Dispatcher) Finish(ctx context.Context, s run.Summary) (run.Summary, error) {
+	d.mu.Lock()
+	r := d.run
+	if r.shards == nil {
+		d.mu.Unlock()
+		return s, nil
+	}
+	r.finish = &link.Finish{Run: r.spec.Run, Summary: s}
+	r.askFinish()
+	d.mu.Unlock()
+	select {
+	case f := <-r.done:
+		if f.Error != "" {
+			return s, fmt.Errorf("%w: %s", ErrFinish, f.Error)
+		}
+		return f.Summary, nil
+	case <-ctx.Done():
+		return s, fmt.Errorf("%w: %w", ErrFinish, ctx.Err())
+	}
+}
+
+// CloseRun ends the run for every member. The slab may go after it.
+func (d *Dispatcher) CloseRun() {
+	d.mu.Lock()
+	r := d.run
+	d.mu.Unlock()
+	d.close(r)
+}
+
+// close ends r, if that is the run that goes on.
+func (d *Dispatcher) close(r *runState) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r == nil || d.run != r {
+		return
+	}
+	for _, m := range d.members {
+		if m.armed == r.spec.Run {
+			r.tell(m, frames.KindClosed, link.Closed{Run: r.spec.Run})
+			m.armed, m.ready = frames.RunID{}, false
+		}
+	}
+	d.run = nil
+}

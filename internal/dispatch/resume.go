@@ -1,0 +1,71 @@
+package dispatch
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+
+	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/slab"
+)
+
+// claim confirms the shards that members still own. Of two that claim one shard it is the later owner's.
+func (r *runState) claim(ms ...*member) {
+	type claim struct {
+		m *member
+		link.Claim
+	}
+	var all []claim
+	for _, m := range ms {
+		if r.shards == nil || m.group != r.shards.g || m.claimed != r.spec.Run {
+			continue
+		}
+		for _, c := range m.claims {
+			all = append(all, claim{m, c})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b claim) int { return cmp.Compare(b.Epoch, a.Epoch) })
+	for _, c := range all {
+		r.shards.claim(c.m, c.Claim)
+	}
+}
+
+// load takes up what a killed acquire left in the slab, and returns its bytes.
+func (r *runState) load() int64 {
+	r.next = r.slab.Captured()
+	var slots []int
+	r.slab.Held(func(slot int, rec slab.Record) {
+		// A group that was lossless in the run's first part and is not now holds nothing any more.
+		for i := range bits.Len32(rec.Holders) {
+			if rec.Holders&^r.mask&(1<<i) != 0 {
+				r.slab.Let(slot, i)
+			}
+		}
+		if rec.Holders&r.mask == 0 {
+			r.slab.Free(slot)
+			return
+		}
+		slots = append(slots, slot)
+	})
+	for _, slot := range r.inOrder(slots) {
+		rec, _ := r.slab.Record(slot)
+		for i, g := range r.groups {
+			if rec.Holders&(1<<i) != 0 {
+				g.offer(slot, rec)
+			}
+		}
+	}
+	if r.shards != nil {
+		for entry, l := range r.slab.Losses() {
+			sh := r.shards.shard(r.spec.Shard(l.Seq))
+			sh.loss = append(sh.loss, &loss{Loss: l, entry: entry})
+		}
+		for _, sh := range r.shards.open {
+			slices.SortFunc(sh.loss, func(a, b *loss) int { return cmp.Compare(a.Seq, b.Seq) })
+		}
+		for no := r.slab.Sealed(); no < r.spec.Shards(r.slab.Captured()); no++ {
+			r.shards.shard(no)
+		}
+	}
+	return int64(len(slots)) * int64(r.slab.Stride())
+}
