@@ -51,6 +51,7 @@ func Run(t *testing.T, s Subject) {
 		{"end", testEnd},
 		{"pause", testPause},
 		{"pause with a frame in hand", testPauseHolding},
+		{"seek", testSeek},
 		{"close", testClose},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -420,6 +421,40 @@ func testPauseHolding(t *testing.T, s Subject) {
 			t.Errorf("frame %d follows %d over a pause", next, n)
 		}
 		closing()
+	}
+}
+
+// testSeek begins at the third frame: it must be the one that another camera comes to by itself.
+func testSeek(t *testing.T, s Subject) {
+	c, closing := device(t, s.Open)
+	defer closing()
+	sk, ok := c.(camera.Seeker)
+	if !ok {
+		return
+	}
+	if err := sk.Seek(2); err != nil {
+		t.Fatalf("seek: %v", err)
+	}
+	start(t, c)
+	wantOrder(t, "seek after start", sk.Seek(3))
+	g := grab(t, c)
+	if n := newClock(t, c).next(t, s, g); c.Info().IDFromStart && n < 2 {
+		t.Errorf("the first frame is %d (id %d), want 2", n, g.FrameID)
+	}
+	got := retrieve(t, c)
+	other, closingOther := device(t, s.Open)
+	defer closingOther()
+	start(t, other)
+	for {
+		h := grab(t, other)
+		want := retrieve(t, other)
+		if h.FrameID < g.FrameID {
+			continue
+		}
+		if h.FrameID == g.FrameID && !bytes.Equal(got, want) {
+			t.Errorf("frame id %d has other pixels after a seek", g.FrameID)
+		}
+		return
 	}
 }
 

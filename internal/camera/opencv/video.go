@@ -4,6 +4,7 @@ package opencv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 var (
 	_ camera.Camera = (*Video)(nil)
 	_ camera.Pauser = (*Video)(nil)
+	_ camera.Seeker = (*Video)(nil)
 )
 
 // Video plays a video file.
@@ -93,6 +95,26 @@ func (v *Video) Info() camera.Info {
 	return i
 }
 
+// Seek implements [camera.Seeker]. It decodes the frames before n: OpenCV's own seeking is not exact.
+func (v *Video) Seek(n uint64) error {
+	if v.state != opened {
+		return fmt.Errorf("seek in a camera that was started: %w", camera.ErrOrder)
+	}
+	for v.next < n {
+		err := v.advance(context.Background())
+		if errors.Is(err, io.EOF) {
+			return nil // which the first Grab says
+		}
+		if err != nil {
+			return err
+		}
+		v.lastNS = v.timeline()
+		v.next++
+		v.taken = false
+	}
+	return nil
+}
+
 // Start implements [camera.Camera].
 func (v *Video) Start(ctx context.Context) error {
 	if v.state != opened {
@@ -102,7 +124,7 @@ func (v *Video) Start(ctx context.Context) error {
 		return err
 	}
 	v.state = started
-	v.pacer.Start()
+	v.pacer.StartAt(v.next)
 	return nil
 }
 
