@@ -3,6 +3,7 @@
 
 VERSION ?= 0.1.0
 PKGS    ?= ./...
+OPENCV_PKGS ?= ./internal/camera/... ./cmd/acquire/... ./test/opencv/...
 
 MODULE  := github.com/sluicedaq/sluice
 LDFLAGS := -s -w -X $(MODULE)/internal/config.version=$(VERSION)
@@ -42,7 +43,7 @@ test: $(TESTCOUNT) ## vet and all tests, with their number; nothing may be skipp
 	CGO_ENABLED=0 $(TESTCOUNT) $(PKGS)
 
 test-opencv: $(TESTCOUNT) ## the tests of the OpenCV build: real video against FFmpeg (needs deps-opencv)
-	CGO_ENABLED=1 $(TESTCOUNT) -tags opencv $(OPENCV_TESTS)
+	CGO_ENABLED=1 $(TESTCOUNT) -tags opencv $(OPENCV_PKGS)
 
 test-readers: $(TESTCOUNT) ## read stores back with an independent reader, zarrita (needs node and npm)
 	npm ci --prefix test/readers --no-audit --no-fund --loglevel=error
