@@ -18,6 +18,7 @@ const (
 	sendTime    = time.Second            // one attempt
 	firstDelay  = 10 * time.Millisecond  // before the second attempt, doubled from then on
 	longestWait = 500 * time.Millisecond // between attempts
+	warnAfter   = 2 * time.Second
 )
 
 // combineSubject is where a member answers batches.
@@ -82,7 +83,7 @@ func (s *sender) run(ctx context.Context) {
 
 // deliver sends one parcel until it is answered. It reports false when ctx ended.
 func (s *sender) deliver(ctx context.Context, p *parcel) bool {
-	delay := firstDelay
+	delay, began := firstDelay, time.Now()
 	for {
 		s.mu.Lock()
 		to, moved, announced := s.combiner, s.moved, s.announced
@@ -103,7 +104,9 @@ func (s *sender) deliver(ctx context.Context, p *parcel) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		s.warn.Do(func() { s.log.Warn("sending partial results again", "combiner", to, "error", err) })
+		if time.Since(began) > warnAfter { // members are armed in any order: at first it may not be there yet
+			s.warn.Do(func() { s.log.Warn("the combiner does not take partial results", "combiner", to, "error", err) })
+		}
 		timer := time.NewTimer(delay)
 		select {
 		case <-ctx.Done():

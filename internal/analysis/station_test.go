@@ -39,7 +39,7 @@ const (
 // station is a camera's acquire as far as analysers see it: a real broker, slab, link and dispatcher. Frames are
 // made by the test.
 type station struct {
-	t          *testing.T
+	t          testing.TB
 	srv        *bustest.Server
 	dir        string
 	spec       run.Spec
@@ -53,7 +53,7 @@ type station struct {
 	wrap func(link.Receiver) link.Receiver
 }
 
-func newStation(t *testing.T, policy link.Policy, members int, spec run.Spec) *station {
+func newStation(t testing.TB, policy link.Policy, members int, spec run.Spec) *station {
 	t.Helper()
 	spec.Run, spec.Camera, spec.ShardFrames = frames.NewRunID(), camera, 1000
 	spec.Codec, spec.Store = "none", "x.ome.zarr"
@@ -90,7 +90,7 @@ func newStation(t *testing.T, policy link.Policy, members int, spec run.Spec) *s
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // background runs f until the test ends, and waits for it.
-func background(t *testing.T, f func(context.Context) error) (stop func()) {
+func background(t testing.TB, f func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var wg sync.WaitGroup
@@ -213,6 +213,12 @@ func (s *station) tryArm(slots, reserve int) error {
 // capture offers a frame whose pixels are the pattern wave's, taken at the given device time.
 func (s *station) capture(seq uint64, deviceNS int64, w wave) {
 	s.t.Helper()
+	s.offer(seq, deviceNS, func(dst []byte) { w.draw(dst, s.spec.Geometry, float64(deviceNS)/1e9) })
+}
+
+// offer offers a frame that draw fills.
+func (s *station) offer(seq uint64, deviceNS int64, draw func([]byte)) {
+	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	if err := s.budget.Acquire(ctx, int64(s.slab.Stride())); err != nil {
@@ -222,7 +228,7 @@ func (s *station) capture(seq uint64, deviceNS int64, w wave) {
 	if !ok {
 		s.t.Fatalf("frame %d: no slot is free", seq)
 	}
-	w.draw(s.slab.Pixels(slot), s.spec.Geometry, float64(deviceNS)/1e9)
+	draw(s.slab.Pixels(slot))
 	h := frames.Header{
 		Run: s.spec.Run, Seq: seq, FrameID: seq, DeviceNS: deviceNS, HostNS: time.Now().UnixNano(), Geometry: s.spec.Geometry,
 	}
@@ -285,7 +291,7 @@ func (s *station) final() (analysis.Temporal, []*nats.Msg) {
 }
 
 // decode reads a result and checks its envelope.
-func decode(t *testing.T, m *nats.Msg, typ bus.Type, id frames.RunID, into bus.Message) {
+func decode(t testing.TB, m *nats.Msg, typ bus.Type, id frames.RunID, into bus.Message) {
 	t.Helper()
 	if err := json.Unmarshal(m.Data, into); err != nil {
 		t.Fatalf("%s: %v", m.Subject, err)
