@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -87,7 +86,7 @@ func (c *ctlCmd) answer(p *process, v any, text string, err error) error {
 		_, err = fmt.Fprint(p.stdout, text)
 		return err
 	}
-	return json.NewEncoder(p.stdout).Encode(v)
+	return printJSON(p.stdout, v)
 }
 
 // acked is an Ack for people.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/sluicedaq/sluice/internal/config"
@@ -39,7 +38,7 @@ func (d *doctorCmd) run(ctx context.Context, p *process) error {
 		}
 		var err error
 		if d.JSON {
-			err = json.NewEncoder(p.stdout).Encode(f)
+			err = printJSON(p.stdout, f)
 		} else {
 			_, err = fmt.Fprintf(p.stdout, "%-4s  %-15s %s\n", f.Verdict, f.Check, f.Text)
 		}

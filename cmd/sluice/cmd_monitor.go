@@ -51,13 +51,13 @@ func (m *monitorCmd) run(ctx context.Context, p *process) error {
 		}
 		s.Camera = camera
 		if m.JSON {
-			return json.NewEncoder(p.stdout).Encode(s)
+			return printJSON(p.stdout, s)
 		}
 		_, err = fmt.Fprint(p.stdout, monitor.Panel(s, time.Now()))
 		return err
 	}
 	if m.JSON {
-		return m.watch(ctx, nc, client, camera, func(s bus.Status) { _ = json.NewEncoder(p.stdout).Encode(s) }, func(string) {})
+		return m.watch(ctx, nc, client, camera, func(s bus.Status) { _ = printJSON(p.stdout, s) }, func(string) {})
 	}
 	screen := monitor.Open(p.stdout, time.Second)
 	defer screen.Close()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -51,7 +50,7 @@ func (r *runCmd) run(ctx context.Context, p *process) error {
 		return err
 	}
 	if r.JSON {
-		if e := json.NewEncoder(p.stdout).Encode(summary); e != nil {
+		if e := printJSON(p.stdout, summary); e != nil {
 			return fmt.Errorf("printing the summary: %w", errors.Join(e, err))
 		}
 	} else {
@@ -115,7 +114,7 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 	if err != nil {
 		return nil, stopped(ctx, err)
 	}
-	nc, err := bus.Connect(ctx, bus.Options{NATS: server, Process: "run", Log: p.log})
+	nc, err := bus.Connect(ctx, bus.Options{NATS: server, Process: "run", Log: crew.log})
 	if err != nil {
 		return nil, stopped(ctx, err)
 	}

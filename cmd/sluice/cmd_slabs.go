@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -61,7 +60,7 @@ func (s *slabsCmd) run(_ context.Context, p *process) error {
 	}
 	if s.JSON {
 		for _, l := range lines {
-			if err := json.NewEncoder(p.stdout).Encode(l); err != nil {
+			if err := printJSON(p.stdout, l); err != nil {
 				return err
 			}
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -37,7 +36,7 @@ func (v *verifyCmd) run(ctx context.Context, p *process) error {
 		return &exit.Error{Code: exit.Damaged, Err: err}
 	}
 	if v.JSON {
-		if err := json.NewEncoder(p.stdout).Encode(report); err != nil {
+		if err := printJSON(p.stdout, report); err != nil {
 			return fmt.Errorf("printing the report: %w", err)
 		}
 	} else {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type crew struct {
 	p      *process
 	screen monitor.Screen
 	group  *supervise.Group
+	log    *slog.Logger
 
 	server  *supervise.Child // the broker, nil where it is somebody else's
 	acquire *supervise.Child
@@ -45,7 +47,14 @@ func newCrew(r *runCmd, p *process, screen monitor.Screen) (*crew, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &crew{run: r, p: p, screen: screen, group: g, lost: make(chan struct{})}, nil
+	c := &crew{run: r, p: p, screen: screen, group: g, lost: make(chan struct{})}
+	c.log = c.common().Logger(c.voice("run"), "run")
+	return c, nil
+}
+
+// voice puts a process's log lines on the screen: readable, unless the user asked for JSON.
+func (c *crew) voice(process string) sayer {
+	return sayer{screen: c.screen, process: process, raw: c.p.LogFormat == "json"}
 }
 
 // broker starts the run's own broker and says how to reach it, or passes on what the user gave.
@@ -117,12 +126,13 @@ func (c *crew) start(n config.NATS) error {
 }
 
 // common are the children's common options: of their log lines only warnings are of interest, unless the user
-// asked for a level.
+// asked for a level. They come as JSON, to be made readable here.
 func (c *crew) common() config.Common {
 	common := c.p.Common
 	if common.LogLevel == "info" {
 		common.LogLevel = "warn"
 	}
+	common.LogFormat = "json"
 	return common
 }
 
@@ -148,8 +158,8 @@ func (c *crew) launch(name, path string, args []string, options any) (*supervise
 	}
 	child, err := c.group.Start(supervise.Spec{
 		Name: name, Path: path, Args: args, Env: append(config.WithoutOptions(os.Environ()), env...),
-		Lines: func(line string) { c.screen.Say(name + ": " + line) },
-		Died:  func(err error) { c.screen.Say(fmt.Sprintf("%v; starting it again", err)) },
+		Lines: c.voice(name).say,
+		Died:  func(err error) { c.log.Warn(name+" died, starting it again", "error", err) },
 	})
 	if err != nil {
 		return nil, err
@@ -172,7 +182,7 @@ func lostError(name string, err error) error {
 	if exit.Code(err) != exit.Usage {
 		return exit.Errorf(exit.Unavailable, "%s is lost: %w", name, err)
 	}
-	// The child has already said it in its own words, behind its own name.
+	// The child has said it in its own words, behind its own name.
 	if _, text, ok := strings.Cut(err.Error(), "): "); ok {
 		return exit.Errorf(exit.Usage, "%s", text)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"golang.org/x/time/rate"
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/exit"
@@ -33,7 +32,6 @@ type follower struct {
 	crew   *crew
 	screen monitor.Screen
 	events chan *nats.Msg
-	say    *rate.Limiter
 
 	run      frames.RunID
 	store    string
@@ -45,10 +43,7 @@ type follower struct {
 
 // newFollower subscribes to the camera's events.
 func newFollower(nc *nats.Conn, client *bus.Client, crew *crew, screen monitor.Screen) (*follower, error) {
-	f := &follower{
-		client: client, crew: crew, screen: screen, events: make(chan *nats.Msg, 256),
-		say: rate.NewLimiter(5, 20),
-	}
+	f := &follower{client: client, crew: crew, screen: screen, events: make(chan *nats.Msg, 256)}
 	if _, err := nc.ChanSubscribe(bus.EventsSubject(string(crew.run.Camera.Camera)), f.events); err != nil {
 		return nil, fmt.Errorf("following events: %w", err)
 	}
@@ -113,23 +108,15 @@ func (f *follower) childLost() error {
 	return nil
 }
 
-// event shows an event; true says that it is time to poll.
+// event keeps the summary of the finished event; true says that it is time to poll. What else acquire has to tell
+// comes through its log, which does not get lost.
 func (f *follower) event(m *nats.Msg) bool {
 	var e bus.Event
-	if err := json.Unmarshal(m.Data, &e); err != nil || e.Run != f.run {
+	if err := json.Unmarshal(m.Data, &e); err != nil || e.Run != f.run || e.Kind != bus.EventFinished {
 		return false
 	}
-	switch e.Kind {
-	case bus.EventFinished:
-		f.finished = e.Summary
-		return true
-	case bus.EventFramesLost, bus.EventMemberLost, bus.EventMemberHung, bus.EventMemberRestarted, bus.EventCameraStalled,
-		bus.EventCameraFailed, bus.EventDiskLow, bus.EventFault:
-		if f.say.Allow() {
-			f.screen.Say(e.Text)
-		}
-	}
-	return false
+	f.finished = e.Summary
+	return true
 }
 
 // poll asks acquire how it goes, shows it, repeats what acquire was asked and may not have heard, and returns the
@@ -147,7 +134,7 @@ func (f *follower) poll(ctx context.Context) (*runpkg.Summary, error) {
 		if draining := s.State == bus.StateDraining; f.stopping && (!draining || f.stop.Hard) {
 			f.stop.Run = f.run
 			if _, err := f.client.Stop(ctx, f.stop); err != nil {
-				f.crew.p.log.Debug("asking acquire to stop", "error", err)
+				f.crew.log.Debug("asking acquire to stop", "error", err)
 			}
 		}
 		return nil, nil

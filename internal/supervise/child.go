@@ -108,7 +108,9 @@ type life struct {
 func (c *Child) launch() (*life, error) {
 	l := &life{lines: newLines(c.spec.Lines), began: time.Now(), ended: make(chan error, 1)}
 	l.cmd = exec.Command(c.spec.Path, c.spec.Args...)
-	l.cmd.Env = append(append([]string{}, c.spec.Env...), parentVar+"=3", restartsVar+"="+strconv.Itoa(c.Restarts()))
+	// A Go program that panics exits with code 2, which is bad usage here. Asked to crash, it dies of a signal.
+	l.cmd.Env = append([]string{"GOTRACEBACK=crash"}, c.spec.Env...)
+	l.cmd.Env = append(l.cmd.Env, parentVar+"=3", restartsVar+"="+strconv.Itoa(c.Restarts()))
 	l.cmd.ExtraFiles = []*os.File{c.pipe} // becomes descriptor 3
 	l.cmd.Stdout, l.cmd.Stderr = l.lines, l.lines
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -193,7 +195,7 @@ func (c *Child) pause(d time.Duration) bool {
 	}
 }
 
-// obituary is what a process died of: its exit code, and its last line. It is nil for exit code 0 of a process
+// obituary is what a process died of: a signal, or its exit code and its last line. It is nil for exit code 0 of a process
 // that was asked to end; one that was not is told by its code 1.
 func (c *Child) obituary(l *life, err error) error {
 	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
@@ -204,15 +206,14 @@ func (c *Child) obituary(l *life, err error) error {
 			return fmt.Errorf("%s ended although nobody asked it to", c.spec.Name)
 		}
 	}
-	code := exit.Internal
 	var ee *exec.ExitError
-	if errors.As(err, &ee) && ee.Exited() {
-		code = ee.ExitCode()
+	if !errors.As(err, &ee) || !ee.Exited() {
+		return exit.Errorf(exit.Internal, "%s (%w)", c.spec.Name, err)
 	}
 	if last := l.lines.lastLine(); last != "" {
-		return exit.Errorf(code, "%s (%w): %s", c.spec.Name, err, last)
+		return exit.Errorf(ee.ExitCode(), "%s (%w): %s", c.spec.Name, err, last)
 	}
-	return exit.Errorf(code, "%s (%w)", c.spec.Name, err)
+	return exit.Errorf(ee.ExitCode(), "%s (%w)", c.spec.Name, err)
 }
 
 // endedBy reports whether a process was ended by the signal.

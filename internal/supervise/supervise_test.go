@@ -50,6 +50,13 @@ func play(role string) int {
 	case "wrong":
 		fmt.Fprintln(os.Stdout, "child: --out: not a folder")
 		return exit.Usage
+	case "panics":
+		if os.Getenv("SLUICE_RESTARTS") == "0" {
+			panic("at the disco")
+		}
+		fmt.Fprintln(os.Stdout, "up again")
+		<-ctx.Done()
+		return 0
 	case "weak":
 		fmt.Fprintln(os.Stdout, "ouch")
 		return 1
@@ -143,6 +150,21 @@ func TestRestart(t *testing.T) {
 		}
 	}
 	if c.Restarts() != 2 {
+		t.Errorf("%d restarts", c.Restarts())
+	}
+	if err := c.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPanicIsNoBadUsage(t *testing.T) {
+	c, said := start(t, "panics")
+	for line := next(t, said); line != "up again"; line = next(t, said) {
+		if line == "panic: at the disco" && c.Restarts() != 0 {
+			t.Error("the panic came late")
+		}
+	}
+	if c.Restarts() != 1 {
 		t.Errorf("%d restarts", c.Restarts())
 	}
 	if err := c.Stop(t.Context()); err != nil {
