@@ -88,6 +88,7 @@ func TestBrokerRestarts(t *testing.T) {
 	s.arm(64, 0)
 	for seq := range uint64(600) {
 		if seq == 300 {
+			s.settle()
 			s.srv.Down()
 		}
 		if seq == 340 {

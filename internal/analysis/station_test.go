@@ -235,6 +235,20 @@ func (s *station) offer(seq uint64, deviceNS int64, draw func([]byte)) {
 	s.dispatcher.Offer(slot, s.slab.Commit(slot, h, s.dispatcher.Mask()))
 }
 
+// settle waits until every frame offered so far is released.
+func (s *station) settle() {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	all := s.budget.Gauge().Limit
+	if err := s.budget.Acquire(ctx, all); err != nil {
+		s.t.Fatalf("frames are held: %v", err)
+	}
+	if err := s.budget.Release(all); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // drain ends the run and waits until everything is released.
 func (s *station) drain() {
 	s.t.Helper()
