@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
 	"github.com/sluicedaq/sluice/test/programs"
@@ -14,9 +15,9 @@ import (
 // TestRun is the main job: a thousand frames through two writers and two analysers, none lost.
 func TestRun(t *testing.T) {
 	url := programs.Broker(t)
-	events := listen(t, url, "sluice.cam0.events")
-	spatial := listen(t, url, "sluice.cam0.spectrum.spatial")
-	temporal := listen(t, url, "sluice.cam0.spectrum.temporal")
+	events := programs.Listen[bus.Event](t, url, bus.EventsSubject("cam0"))
+	spatial := programs.Listen[map[string]any](t, url, bus.SpatialSubject("cam0"))
+	temporal := programs.Listen[map[string]any](t, url, bus.TemporalSubject("cam0"))
 	s := bin.Record(t, 0, "--nats", url,
 		"--source", "sim:?width=512&height=512&dtype=uint16&fps=200&pattern=hash", "--frames", "1000",
 		"--writers", "2", "--analyzers", "2", "--out", t.TempDir())
@@ -43,20 +44,19 @@ func TestRun(t *testing.T) {
 	}
 	bin.Verify(t, s)
 
-	var kinds []string
-	for _, e := range events.decode(t) {
-		if e["run"] == s.Run.String() {
-			kind, _ := e["kind"].(string)
-			kinds = append(kinds, kind)
+	var kinds []bus.Kind
+	for _, e := range events.All() {
+		if e.Run == s.Run {
+			kinds = append(kinds, e.Kind)
 		}
 	}
-	for _, k := range []string{"armed", "started", "shard_sealed", "drained", "finished"} {
+	for _, k := range []bus.Kind{bus.EventArmed, bus.EventStarted, bus.EventShardSealed, bus.EventDrained, bus.EventFinished} {
 		if !slices.Contains(kinds, k) {
 			t.Errorf("no event %q among %q", k, kinds)
 		}
 	}
-	if len(spatial.decode(t)) == 0 || len(temporal.decode(t)) == 0 {
-		t.Error("no spectra were published")
+	if len(spatial.All()) == 0 || len(temporal.All()) == 0 {
+		t.Errorf("%d spatial and %d temporal spectra were published", len(spatial.All()), len(temporal.All()))
 	}
 }
 

@@ -76,17 +76,50 @@ func (p *Programs) Command(ctx context.Context, name string, args ...string) *ex
 	return cmd
 }
 
+// Running is a program that was started.
+type Running struct {
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer
+}
+
+// Start starts a program. It is killed when the test ends before Wait.
+func (p *Programs) Start(t *testing.T, name string, args ...string) *Running {
+	t.Helper()
+	r := &Running{cmd: p.Command(t.Context(), name, args...)}
+	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
+	if err := r.cmd.Start(); err != nil {
+		t.Fatalf("%s %q: %v", name, args, err)
+	}
+	t.Cleanup(func() { // the context has ended
+		if r.cmd.ProcessState == nil {
+			_ = r.cmd.Wait() // killed: its error says so
+		}
+	})
+	return r
+}
+
+// Signal sends a signal to the program.
+func (r *Running) Signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	if err := r.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Wait waits for the program's end.
+func (r *Running) Wait(t *testing.T) Result {
+	t.Helper()
+	err := r.cmd.Wait()
+	if exitErr := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exitErr) {
+		t.Fatalf("%q: %v\n%s", r.cmd.Args, err, r.stderr.String())
+	}
+	return Result{Code: r.cmd.ProcessState.ExitCode(), Stdout: r.stdout.String(), Stderr: r.stderr.String()}
+}
+
 // Run runs a program to its end.
 func (p *Programs) Run(t *testing.T, name string, args ...string) Result {
 	t.Helper()
-	cmd := p.Command(t.Context(), name, args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	if exitErr := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exitErr) {
-		t.Fatalf("%s %q: %v\n%s", name, args, err, stderr.String())
-	}
-	return Result{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}
+	return p.Start(t, name, args...).Wait(t)
 }
 
 // LastLine decodes the JSON object that is the last line of the output into v.
