@@ -245,7 +245,7 @@ func (c *crew) dismiss(ctx context.Context, hard <-chan struct{}, summary *runpk
 	if summary != nil {
 		patience = stopTime
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ending, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	done := make(chan struct{})
 	var watching sync.WaitGroup
@@ -258,15 +258,33 @@ func (c *crew) dismiss(ctx context.Context, hard <-chan struct{}, summary *runpk
 		case <-done:
 		}
 	})
-	errs := []error{stopAll(ctx, c.acquire), stopAll(ctx, c.members...), stopAll(ctx, c.server)}
+	var err error
+	if closed(hard) {
+		// They may wait for each other, and the user doesn't. Killing is what was asked for.
+		_ = stopAll(ending, append(c.members, c.acquire)...)
+	} else {
+		err = errors.Join(stopAll(ending, c.acquire), stopAll(ending, c.members...))
+	}
 	close(done)
 	watching.Wait()
+	last, cancelLast := context.WithTimeout(ctx, hardTime)
+	defer cancelLast()
+	err = errors.Join(err, stopAll(last, c.server))
 	c.wg.Wait()
-	errs = append(errs, c.group.Close())
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(err, c.group.Close()); err != nil {
 		return fmt.Errorf("stopping: %w", err)
 	}
 	return nil
+}
+
+// closed reports whether a channel is closed.
+func closed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
 }
 
 // stopAll stops children at the same time. Only one that had to be killed is an error: what else a child died of

@@ -101,12 +101,13 @@ type life struct {
 	cmd   *exec.Cmd
 	lines *lines
 	began time.Time
-	ended chan error
+	ended chan struct{}
+	err   error // Wait's, valid once ended is closed
 }
 
 // launch starts a process and a goroutine that waits for it.
 func (c *Child) launch() (*life, error) {
-	l := &life{lines: newLines(c.spec.Lines), began: time.Now(), ended: make(chan error, 1)}
+	l := &life{lines: newLines(c.spec.Lines), began: time.Now(), ended: make(chan struct{})}
 	l.cmd = exec.Command(c.spec.Path, c.spec.Args...)
 	// A Go program that panics exits with code 2, which is bad usage here. Asked to crash, it dies of a signal.
 	l.cmd.Env = append([]string{"GOTRACEBACK=crash"}, c.spec.Env...)
@@ -120,9 +121,9 @@ func (c *Child) launch() (*life, error) {
 	}
 	c.pid.Store(int64(l.cmd.Process.Pid))
 	go func() {
-		err := l.cmd.Wait()
+		defer close(l.ended)
+		l.err = l.cmd.Wait()
 		l.lines.flush()
-		l.ended <- err
 	}()
 	return l, nil
 }
@@ -165,19 +166,20 @@ func (c *Child) supervise(l *life) {
 // live waits for the end of a life; stopped says that it was asked to end.
 func (c *Child) live(l *life) (stopped bool, err error) {
 	select {
-	case err := <-l.ended:
-		return false, err
+	case <-l.ended:
+		return false, l.err
 	case <-c.stopping:
 	}
 	// The process may have ended meanwhile: then the signals go nowhere.
 	_ = l.cmd.Process.Signal(syscall.SIGTERM)
 	select {
-	case err = <-l.ended:
+	case <-l.ended:
 	case <-c.killing:
 		_ = l.cmd.Process.Kill()
-		return true, errors.Join(fmt.Errorf("%s %w", c.spec.Name, ErrKilled), <-l.ended)
+		<-l.ended
+		return true, fmt.Errorf("%s %w", c.spec.Name, ErrKilled)
 	}
-	if err = c.obituary(l, err); exit.Code(err) == exit.OK || endedBy(err, syscall.SIGTERM) {
+	if err = c.obituary(l, l.err); exit.Code(err) == exit.OK || endedBy(err, syscall.SIGTERM) {
 		err = nil
 	}
 	return true, err
