@@ -110,6 +110,9 @@ func (s *Shard) record(recs []record) error {
 		return s.fail(err)
 	}
 	s.markDurable(recs)
+	for _, r := range recs {
+		s.store.stored.Add(r.Size)
+	}
 	return nil
 }
 

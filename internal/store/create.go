@@ -141,3 +141,27 @@ func ignoreNotExist(err error) error {
 	}
 	return err
 }
+
+// Discard removes the store if it holds nothing: no shard, no loss, and no final attributes. It reports whether it
+// did. It is for a run that was refused after its store was made.
+func (s *Store) Discard() (bool, error) {
+	a, err := s.attributes()
+	if err != nil || a.Finished {
+		return false, ignoreNotExist(err)
+	}
+	for _, dir := range []string{s.at.join(imageName, "c"), s.at.columnChunks(colState), s.at.join(ledgerDir), s.at.join(workDir)} {
+		entries, err := s.fs.ReadDir(dir)
+		if err != nil {
+			return false, fmt.Errorf("discarding %s: %w", s.at.root, err)
+		}
+		for _, e := range entries {
+			if e.Name() != lockName {
+				return false, nil
+			}
+		}
+	}
+	if err := errors.Join(s.events.close(), removeAll(s.fs, s.at.root)); err != nil {
+		return false, fmt.Errorf("discarding %s: %w", s.at.root, err)
+	}
+	return true, s.fs.SyncDir(filepath.Dir(s.at.root))
+}

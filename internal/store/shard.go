@@ -73,6 +73,13 @@ func (s *Shard) Sealed() bool {
 	return s.stage == stageSealed
 }
 
+// Published reports whether the shard's file has its final name: frames can't be added any more.
+func (s *Shard) Published() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stage >= stagePublished
+}
+
 // State is what is known to be durable of a frame: Durable, the reason of its loss, or Absent, also for frames
 // of other shards.
 func (s *Shard) State(seq uint64) frames.State {

@@ -85,6 +85,7 @@ type Store struct {
 	ledger   *ledger
 	events   *logFile
 	captured atomic.Uint64
+	stored   atomic.Uint64 // bytes of chunks
 }
 
 // Open opens the store at path for the run with the given id; the zero id accepts every run. The error wraps
@@ -190,6 +191,9 @@ func oneLine(text []byte) []byte {
 	}
 	return line
 }
+
+// StoredBytes is the size of the chunks that this Store has made durable.
+func (s *Store) StoredBytes() uint64 { return s.stored.Load() }
 
 // ReadableUntil is the number of frames that a reader of the image array finds now.
 func (s *Store) ReadableUntil() (uint64, error) {

@@ -1,0 +1,14 @@
+package writer
+
+import "errors"
+
+// The errors of this package, to be tested with [errors.Is].
+var (
+	// ErrConfig marks a configuration that no writer can work with.
+	ErrConfig = errors.New("writer configuration")
+	// ErrName marks a store's name that is a path, hidden or empty: no message may name a place outside of the
+	// writer's root.
+	ErrName = errors.New("store name")
+	// ErrSpace marks a disk with less room than the run will need.
+	ErrSpace = errors.New("too little room on the disk")
+)

@@ -1,0 +1,94 @@
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/store"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// openPause is how long a writer waits before it looks again for a store that is not there yet.
+const openPause = 20 * time.Millisecond
+
+// open makes or opens the run's store. usage is set where the error is the user's to mend. A writer that is not the
+// primary waits for the store, until it is there or the writer becomes the primary.
+func (r *activeRun) open(ctx context.Context) (s *store.Store, usage bool, err error) {
+	if err := checkName(r.spec.Store); err != nil {
+		return nil, true, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.w.cfg.OpenTimeout)
+	defer cancel()
+	path := filepath.Join(r.w.cfg.Root, r.spec.Store)
+	for {
+		if a := r.order(); a.Primary == r.w.cfg.Name && !a.Resumed {
+			return r.create(ctx, path, a.NeedBytes)
+		}
+		s, err := store.Open(ctx, r.w.cfg.FS, path, r.spec.Run, r.options())
+		if err == nil {
+			return s, false, nil
+		}
+		if !errors.Is(err, store.ErrNotStore) {
+			return nil, errors.Is(err, store.ErrOtherRun), err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, false, fmt.Errorf("%w; it did not appear within %s: do all writers see the same folder?", err, r.w.cfg.OpenTimeout)
+		case <-time.After(openPause):
+		}
+	}
+}
+
+// create makes the store, if the disk has the room that the run asks for.
+func (r *activeRun) create(ctx context.Context, path string, need uint64) (*store.Store, bool, error) {
+	if need > 0 {
+		free, err := r.w.cfg.FS.Free(r.w.cfg.Root)
+		if err != nil {
+			return nil, true, err
+		}
+		if free < need {
+			return nil, true, fmt.Errorf("%w: %s has %s free, the run needs %s (--force starts all the same)",
+				ErrSpace, r.w.cfg.Root, humanize.IBytes(free), humanize.IBytes(need))
+		}
+	}
+	s, err := store.Create(ctx, r.w.cfg.FS, path, r.spec, r.options())
+	if errors.Is(err, store.ErrExists) {
+		// It may be this run's: made by a primary that died before it could say so.
+		if own, openErr := store.Open(ctx, r.w.cfg.FS, path, r.spec.Run, r.options()); openErr == nil {
+			return own, false, nil
+		}
+		return nil, true, err
+	}
+	r.mu.Lock()
+	r.made = err == nil
+	r.mu.Unlock()
+	return s, errors.Is(err, store.ErrSpec), err
+}
+
+func (r *activeRun) options() store.Options {
+	return store.Options{
+		Writer: r.w.cfg.Name,
+		Hooks:  store.Hooks{Synced: r.w.meter.synced, Working: r.w.meter.working},
+	}
+}
+
+// ready says that the run's frames may come.
+func (r *activeRun) ready(s *store.Store) {
+	free, err := s.FreeBytes()
+	if err != nil {
+		r.w.cfg.Logger.Warn("asking for the free space", "error", err)
+	}
+	r.rx.Report(frames.KindReady, link.Ready{Run: r.spec.Run, Path: s.Path(), FreeBytes: free})
+}
+
+// refuse says that they may not.
+func (r *activeRun) refuse(err error, usage bool) {
+	r.w.cfg.Logger.Error("the run is refused", "run", r.spec.Run, "error", err)
+	r.rx.Report(frames.KindReady, link.Ready{Run: r.spec.Run, Error: oneLine(err), Usage: usage})
+}
