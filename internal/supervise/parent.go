@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"syscall"
 
@@ -31,6 +32,8 @@ func WatchParent(ctx context.Context, getenv func(string) string) (watched conte
 	if err := syscall.Fstat(fd, &info); err != nil || info.Mode&syscall.S_IFMT != syscall.S_IFIFO {
 		return nil, nil, exit.Errorf(exit.Usage, "%s: file descriptor %d is not a pipe: only sluice run sets it", parentVar, fd)
 	}
+	// Our output goes through a pipe to the supervisor. Once it is gone, a log line must not end us.
+	signal.Ignore(syscall.SIGPIPE)
 	syscall.CloseOnExec(fd)
 	if err := syscall.SetNonblock(fd, true); err != nil { // so that Close ends a Read
 		return nil, nil, fmt.Errorf("watching the supervisor: %w", err)

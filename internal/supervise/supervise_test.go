@@ -82,6 +82,8 @@ func play(role string) int {
 		}
 		fmt.Fprintln(f, "up")
 		<-ctx.Done()
+		fmt.Fprintln(os.Stdout, "nobody reads this, and it must not kill us")
+		fmt.Fprintln(os.Stderr, "nor this")
 		fmt.Fprintln(f, "down:", context.Cause(ctx))
 		return 0
 	}
