@@ -23,6 +23,7 @@ type combiner struct {
 	cfg        Config
 	log        *slog.Logger
 	kick       chan struct{}
+	settled    func() // called when the final result is out
 
 	mu       sync.Mutex // guards what follows
 	series   *spectrum.Series
@@ -115,6 +116,7 @@ func (c *combiner) run(ctx context.Context) {
 			return
 		} else if due {
 			c.publishFinal(ctx)
+			c.settled()
 			continue
 		}
 		select {
@@ -141,6 +143,13 @@ func (c *combiner) state() (due, over bool) {
 	}
 	due = seen >= c.captured || time.Since(c.heard) > c.cfg.Quiet || c.allDone()
 	return due, false
+}
+
+// finished says whether there is no more result to come: the final one is out, or there is nothing to make one of.
+func (c *combiner) finished() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended && (c.final || c.series.Coverage().Seen == 0)
 }
 
 // allDone says whether every member that was ever heard of is done. Called with the lock held.

@@ -16,6 +16,7 @@ type parcel struct {
 	body     []byte
 	offered  []link.Offered
 	announce bool
+	last     bool // it says that nothing more comes
 }
 
 // outbox holds the partial results that the combiner has not acknowledged. While one parcel travels the next
@@ -35,6 +36,7 @@ type outbox struct {
 	announce bool // the combiner is to be told that the member is there
 	ended    bool
 	done     bool // the combiner is to be told that nothing more comes
+	told     bool // it was told
 	captured uint64
 	closed   bool
 }
@@ -99,7 +101,7 @@ func (o *outbox) take() *parcel {
 		o.done = false
 		head := o.head
 		head.Done, head.Captured = true, o.captured
-		return &parcel{body: appendBatchHeader(nil, head)}
+		return &parcel{body: appendBatchHeader(nil, head), last: true}
 	}
 	return nil
 }
@@ -109,14 +111,22 @@ func (o *outbox) sent(p *parcel) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.bytes -= int64(len(p.body) - batchHeader)
+	o.told = o.told || p.last
 	o.spare = p
+}
+
+// finished says whether the combiner knows everything, and that nothing more comes.
+func (o *outbox) finished() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.told && !o.done && len(o.parcels) == 0
 }
 
 // introduce has the member announced to a new combiner, and its end told again.
 func (o *outbox) introduce() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.announce, o.done = true, o.ended
+	o.announce, o.done, o.told = true, o.ended, false
 	wake(o.kick)
 }
 

@@ -37,6 +37,9 @@ type sender struct {
 	log     *slog.Logger
 	warn    rate.Sometimes
 
+	// done is called when the combiner knows that nothing more comes.
+	done func()
+
 	mu        sync.Mutex // guards what follows
 	combiner  string
 	moved     chan struct{} // closed when combiner changes
@@ -78,6 +81,9 @@ func (s *sender) run(ctx context.Context) {
 			s.release(p.offered)
 		}
 		s.box.sent(p)
+		if p.last {
+			s.done()
+		}
 	}
 }
 

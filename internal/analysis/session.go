@@ -61,7 +61,7 @@ func newSession(ctx context.Context, cfg Config, a link.Armed, r link.Receiver) 
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.sender = &sender{
 		camera: cfg.Camera, member: cfg.Member, messenger: cfg.Messenger, box: s.box,
-		local: s.answer, release: s.release, log: log,
+		local: s.answer, release: s.release, done: s.settled, log: log,
 	}
 	s.sender.warn.Interval = warnEvery
 	return s, nil
@@ -80,6 +80,7 @@ func (s *session) address(primary string) (<-chan struct{}, error) {
 		if err != nil {
 			return nil, err
 		}
+		c.settled = s.settled
 		ctx, cancel := context.WithCancel(s.ctx)
 		s.mu.Lock()
 		s.combiner, s.halt = c, cancel
@@ -226,6 +227,17 @@ func (s *session) end(captured uint64) {
 		c.end(captured)
 	}
 	s.box.end(captured)
+}
+
+// settled is called when this member's last partial result is merged, and when its combiner's final result is out: once
+// both are so, acquire need not wait for it any more. It may be called from any goroutine.
+func (s *session) settled() {
+	s.mu.Lock()
+	c := s.combiner
+	s.mu.Unlock()
+	if s.box.finished() && (c == nil || c.finished()) {
+		s.receiver.Report(frames.KindFinished, link.Finished{Run: s.armed.Spec.Run})
+	}
 }
 
 // close is called when the run is over and its pixels go. What is left to send is sent by wait.

@@ -42,6 +42,7 @@ func (s *session) run() (run.Summary, error) {
 	if err == nil {
 		s.c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventDrained, Text: "every frame is durable or ledgered", Seq: s.slab.Captured()})
 		s.flush()
+		s.awaitResults()
 		summary, err = s.complete(summary)
 	}
 	s.c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventFinished, Text: "finished: ended by " + summary.EndedBy, Summary: &summary})
@@ -54,6 +55,13 @@ func (s *session) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
 	defer cancel()
 	s.c.cfg.Herald.Flush(ctx)
+}
+
+// awaitResults waits a while until the analysers' last results are out, so that they are in the store.
+func (s *session) awaitResults() {
+	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+	defer cancel()
+	s.c.cfg.Dispatcher.AwaitResults(ctx)
 }
 
 // complete has the primary writer complete the store.

@@ -39,7 +39,6 @@ type Analyze struct {
 	Link
 	Member
 	Analysis
-	Out string `name:"out" placeholder:"DIR" help:"The folder in which the writers make stores: spectra are written there too. Without it they are only published."`
 }
 
 // Run are the options of `sluice run`.

@@ -87,17 +87,17 @@ func (c Capture) Validate() error {
 
 // Analysis is what the analysers compute.
 type Analysis struct {
-	Window        Window        `name:"window" default:"hann" placeholder:"hann|none" help:"The window of the spatial spectrum and of the temporal spectrum's segments (${default})."`
+	Window        Window        `name:"window" default:"hann" placeholder:"hann|none" help:"The window of the spatial spectrum; the temporal spectrum's segments always have Hann's (${default})."`
 	Tiles         Grid          `name:"tiles" default:"8x8" placeholder:"ROWSxCOLUMNS" help:"The grid whose mean values make the temporal spectra (${default})."`
-	Segment       Count         `name:"segment" default:"256" placeholder:"N" help:"Frames in one segment of the temporal spectrum (${default})."`
+	Segment       Count         `name:"segment" placeholder:"N" help:"Frames in one segment of the temporal spectrum, an even number (default: a power of two of about two seconds)."`
 	SpectrumEvery time.Duration `name:"spectrum-every" default:"1s" placeholder:"TIME" help:"How often spectra are published (${default})."`
 	Preview       bool          `name:"preview" default:"true" negatable:"" help:"Publish preview images, at most 512 pixels wide and 5 a second (${default})."`
 }
 
 // Validate refuses segments that have no spectrum.
 func (a Analysis) Validate() error {
-	if a.Segment < 8 || a.Segment > 1<<20 {
-		return fmt.Errorf("--segment: %d frames are not 8 to %d", a.Segment, 1<<20)
+	if n := a.Segment; n != 0 && (n < 16 || n > 8192 || n%2 != 0) {
+		return fmt.Errorf("--segment: %d frames are not an even number from 16 to 8192", n)
 	}
 	return nil
 }

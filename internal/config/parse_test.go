@@ -131,13 +131,13 @@ func TestRequiredOptions(t *testing.T) {
 	for want, cli := range map[string]any{
 		"--out: the folder for the stores is missing":         &Writer{},
 		"--source: where the frames come from is missing":     &Run{},
-		"--segment: 2 frames are not 8 to 1048576":            &Analyze{},
+		"--segment: 2 frames are not an even number from 16 to 8192":            &Analyze{},
 		"--writers: want 1 to 64":                             &Run{},
 		`unknown flag --frames`:                               &Analyze{},
 		`--analyze-policy: "newest" is none of latest, lossl`: &Run{},
 	} {
 		args := map[string][]string{
-			"--segment: 2 frames are not 8 to 1048576":            {"--segment=2"},
+			"--segment: 2 frames are not an even number from 16 to 8192":            {"--segment=2"},
 			"--writers: want 1 to 64":                             {"--source=x", "--out=.", "--writers=0"},
 			`unknown flag --frames`:                               {"--frames=1"},
 			`--analyze-policy: "newest" is none of latest, lossl`: {"--analyze-policy=newest"},

@@ -124,14 +124,19 @@ func (r *runState) failed(m *member, f link.Failed) {
 	r.out(m)
 }
 
-// complete takes the answer to Finish, from who was asked.
-func (r *runState) complete(m *member, f link.Finished) {
-	if f.Run != r.spec.Run || r.finish == nil || m != r.asked {
+// finished takes a member's word that it is done with the run: the primary writer's answer to Finish, or that a member
+// without shards has its last result out.
+func (r *runState) finished(m *member, f link.Finished) {
+	switch {
+	case f.Run == r.spec.Run && !r.d.cfg.Groups[m.group].Sharded:
+		m.finished = f.Run
+		r.d.change()
+	case f.Run == r.spec.Run && r.finish != nil && m == r.asked:
+		select {
+		case r.done <- f:
+		default: // a repeat
+		}
+	default:
 		r.d.stale++
-		return
-	}
-	select {
-	case r.done <- f:
-	default: // a repeat
 	}
 }

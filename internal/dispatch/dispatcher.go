@@ -300,7 +300,7 @@ func (d *Dispatcher) handle(m *member, kind frames.Kind, body []byte) error {
 		if err := decode(&f); err != nil {
 			return err
 		}
-		r.complete(m, f)
+		r.finished(m, f)
 	case frames.KindFailed:
 		var f link.Failed
 		if err := decode(&f); err != nil {

@@ -86,6 +86,38 @@ func (d *Dispatcher) GiveUp(reason frames.State) error {
 	return nil
 }
 
+// AwaitResults waits until the members that own no shards have their last results out, for as long as ctx allows. One
+// that is silent is not waited for.
+func (d *Dispatcher) AwaitResults(ctx context.Context) {
+	tick := time.NewTicker(100 * time.Millisecond) // silence shows by the time alone
+	defer tick.Stop()
+	for {
+		changed, waiting := d.resultsMissing()
+		if !waiting {
+			return
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (d *Dispatcher) resultsMissing() (changed <-chan struct{}, missing bool) {
+	const silent = 2 * time.Second
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	for _, m := range d.members {
+		if !d.cfg.Groups[m.group].Sharded && m.ready && m.failed == "" && m.finished != d.run.spec.Run && !m.hung(now, silent) {
+			return d.changed, true
+		}
+	}
+	return nil, false
+}
+
 // Finish has the primary writer complete the store, and returns its account. It waits for another primary when one
 // dies. Without a sharded group it returns the summary as it is.
 func (d *Dispatcher) Finish(ctx context.Context, s run.Summary) (run.Summary, error) {

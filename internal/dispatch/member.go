@@ -22,7 +22,9 @@ type member struct {
 	armed  frames.RunID
 	ready  bool
 	failed string // why it takes no more frames
-	answer link.Ready
+	// finished is the run whose last result is out.
+	finished frames.RunID
+	answer   link.Ready
 	// ended is set when it was told of the run's end.
 	ended bool
 	// gone is set when its connection is over; left is when, for one whose process is about to join again.
