@@ -30,7 +30,7 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"--window=kaiser"}, "--window"},
 		{[]string{"--nats=nats://127.0.0.1:1", "--connect-timeout=100ms"}, "nobody answers"},
 		{[]string{"--nats=" + srv.URL(), "--tiles=40x40"}, "a grid of 40 x 40 tiles"},
-		{[]string{"--nats=" + srv.URL(), "--segment=17"}, "segments of 17 frames"},
+		{[]string{"--nats=" + srv.URL(), "--segment=17"}, "--segment: 17 frames"},
 	} {
 		var stdout, stderr bytes.Buffer
 		err := run(t.Context(), nil, c.args, nothing, &stdout, &stderr)
