@@ -148,7 +148,8 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 
 // arm arms the run with acquire's own flags, which are ours, unless a child gives up meanwhile.
 func (r *runCmd) arm(ctx context.Context, client *bus.Client, crew *crew) (bus.Armed, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, r.MemberTimeout+readyTime, exit.Errorf(exit.Unavailable, "arming took longer than %s", r.MemberTimeout+readyTime))
+	limit := r.MemberTimeout + r.DrainTimeout + readyTime // an unfinished run may be written first
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Unavailable, "arming took longer than %s", limit))
 	defer cancel()
 	ctx, stop := crew.watch(ctx)
 	defer stop()

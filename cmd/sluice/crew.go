@@ -105,7 +105,7 @@ func (c *crew) start(n config.NATS) error {
 		name := fmt.Sprintf("analyze-%d", i+1)
 		if err := c.member(name, "analyze", &config.Analyze{
 			Common: c.common(), NATS: n, Camera: r.Camera, Link: r.Link, Member: config.Member{Name: config.Name(name)},
-			Analysis: r.Analysis, Out: r.Out,
+			Analysis: r.Analysis,
 		}); err != nil {
 			return err
 		}
@@ -206,21 +206,34 @@ func (c *crew) watch(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-// ready waits until acquire answers.
+// ready waits until acquire answers, and then for as long as it takes until it has written what a killed run left
+// in shared memory.
 func (c *crew) ready(ctx context.Context, client *bus.Client) error {
-	limit := c.run.ConnectTimeout + readyTime
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Unavailable, "acquire does not answer after %s", limit))
-	defer cancel()
 	ctx, stop := c.watch(ctx)
 	defer stop()
+	limit := c.run.ConnectTimeout + readyTime
+	late := time.NewTimer(limit)
+	defer late.Stop()
 	ticker := time.NewTicker(askEvery)
 	defer ticker.Stop()
+	told := false
 	for {
-		if _, err := client.Status(ctx, bus.RunRequest{}); err == nil {
+		s, err := client.Status(ctx, bus.RunRequest{})
+		switch {
+		case err == nil && (s.State == bus.StateIdle || s.State == bus.StateFault):
 			return nil
+		case err == nil:
+			late.Stop()
+			if !told && !s.Run.IsZero() {
+				told = true
+				c.screen.Say(fmt.Sprintf("run %s was left unfinished: its frames are written first", s.Run.Short()))
+			}
+			c.screen.Show(s)
 		}
 		select {
 		case <-ticker.C:
+		case <-late.C:
+			return exit.Errorf(exit.Unavailable, "acquire does not answer after %s", limit)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

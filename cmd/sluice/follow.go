@@ -142,6 +142,7 @@ func (f *follower) poll(ctx context.Context) (*runpkg.Summary, error) {
 	if s.State != bus.StateIdle && s.State != bus.StateFault {
 		return nil, nil // a run from before is being settled
 	}
+	f.screen.Show(s)
 	switch {
 	case s.LastRun != nil && s.LastRun.Run == f.run:
 		return f.account(*s.LastRun), fault(s)

@@ -46,7 +46,7 @@ func TestPrecedence(t *testing.T) {
 	want := Capture{
 		Frames: 3, Budget: 2 << 20, OnFull: OnFullDrop, PixelSize: 0.65, Meta: Meta{"a": "b;c,d"},
 		Compress: Compress{"zstd", 9}, Require: []Requirement{{"writer", 2}, {"analyze", 1}},
-		AnalyzePolicy: "latest", Reserve: 4, ReclaimAfter: 2 * time.Second, MemberTimeout: 10 * time.Second,
+		AnalyzePolicy: "latest", ReclaimAfter: 2 * time.Second, MemberTimeout: 10 * time.Second,
 		DrainTimeout: time.Minute,
 	}
 	if d := cmp.Diff(want, got.Capture); d != "" {
@@ -129,18 +129,18 @@ func TestHelpAndVersion(t *testing.T) {
 
 func TestRequiredOptions(t *testing.T) {
 	for want, cli := range map[string]any{
-		"--out: the folder for the stores is missing":         &Writer{},
-		"--source: where the frames come from is missing":     &Run{},
-		"--segment: 2 frames are not an even number from 16 to 8192":            &Analyze{},
-		"--writers: want 1 to 64":                             &Run{},
-		`unknown flag --frames`:                               &Analyze{},
-		`--analyze-policy: "newest" is none of latest, lossl`: &Run{},
+		"--out: the folder for the stores is missing":                &Writer{},
+		"--source: where the frames come from is missing":            &Run{},
+		"--segment: 2 frames are not an even number from 16 to 8192": &Analyze{},
+		"--writers: want 1 to 64":                                    &Run{},
+		`unknown flag --frames`:                                      &Analyze{},
+		`--analyze-policy: "newest" is none of latest, lossl`:        &Run{},
 	} {
 		args := map[string][]string{
-			"--segment: 2 frames are not an even number from 16 to 8192":            {"--segment=2"},
-			"--writers: want 1 to 64":                             {"--source=x", "--out=.", "--writers=0"},
-			`unknown flag --frames`:                               {"--frames=1"},
-			`--analyze-policy: "newest" is none of latest, lossl`: {"--analyze-policy=newest"},
+			"--segment: 2 frames are not an even number from 16 to 8192": {"--segment=2"},
+			"--writers: want 1 to 64":                                    {"--source=x", "--out=.", "--writers=0"},
+			`unknown flag --frames`:                                      {"--frames=1"},
+			`--analyze-policy: "newest" is none of latest, lossl`:        {"--analyze-policy=newest"},
 		}[want]
 		if _, err := parse(t, cli, nil, "", args...); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v: want %s", err, want)

@@ -26,7 +26,13 @@ type Screen interface {
 // most every interval and whenever the state changes.
 func Open(w io.Writer, interval time.Duration) Screen {
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-		return openTerminal(f)
+		return &terminal{w: f, size: func() (int, int) {
+			width, height, err := term.GetSize(int(f.Fd()))
+			if err != nil || width < 1 || height < 1 {
+				return 80, 24
+			}
+			return width, height
+		}}
 	}
 	return &plain{w: w, interval: interval}
 }

@@ -1,99 +1,73 @@
 package monitor
 
 import (
+	"fmt"
 	"io"
+	"strings"
+	"sync"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/sluicedaq/sluice/internal/bus"
 )
 
-// framesPerSecond is how often the panel is drawn at most.
-const framesPerSecond = 10
-
-// terminal draws the panel in place. It reads no input, so that Ctrl-C stays a signal.
+// terminal draws the panel in place, below the lines that were said. It reads no input and changes no mode of the
+// terminal: Ctrl-C stays a signal, and a process that is killed leaves nothing to be put right.
 type terminal struct {
-	program *tea.Program
-	done    chan struct{}
+	w    io.Writer
+	size func() (width, height int)
+
+	mu    sync.Mutex // guards what follows, and w
+	panel string
+	drawn int // lines of the panel that are on the screen, above the cursor
 }
 
 var _ Screen = (*terminal)(nil)
 
-// openTerminal takes over the terminal w until Close.
-func openTerminal(w io.Writer) *terminal {
-	t := &terminal{
-		program: tea.NewProgram(panel{}, tea.WithInput(nil), tea.WithOutput(w), tea.WithoutSignalHandler(), tea.WithFPS(framesPerSecond)),
-		done:    make(chan struct{}),
-	}
-	go func() {
-		defer close(t.done)
-		// What can go wrong is the terminal itself: then there is nowhere to say it.
-		_, _ = t.program.Run()
-	}()
-	return t
+// Show implements [Screen].
+func (t *terminal) Show(s bus.Status) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.panel = Panel(s, time.Now())
+	t.draw("")
 }
 
-// Show implements [Screen].
-func (t *terminal) Show(s bus.Status) { t.program.Send(s) }
-
-// Say implements [Screen]. It returns when the line is on its way to the terminal, so that a Close does not
-// overtake it.
+// Say implements [Screen].
 func (t *terminal) Say(line string) {
-	l := said{line: line, done: make(chan struct{})}
-	t.program.Send(l)
-	select {
-	case <-l.done:
-	case <-t.done:
-	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.draw(line + "\n")
 }
 
 // Close implements [Screen].
 func (t *terminal) Close() {
-	t.program.Send(closing{})
-	<-t.done
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.panel = ""
+	t.draw("")
 }
 
-// The messages of the panel beside bus.Status.
-type (
-	said struct {
-		line string
-		done chan struct{}
+// draw replaces the panel on the screen by said and the panel as it is now, in one write. Lines are cut at the
+// terminal's width: one that wrapped would take more room than is counted.
+func (t *terminal) draw(said string) {
+	var b strings.Builder
+	if t.drawn > 0 {
+		fmt.Fprintf(&b, "\r\x1b[%dA\x1b[J", t.drawn)
 	}
-	printed struct{ done chan struct{} }
-	closing struct{}
-)
-
-// panel is the drawn state.
-type panel struct {
-	status bus.Status
-	shown  bool
-}
-
-var _ tea.Model = panel{}
-
-// Init implements [tea.Model].
-func (p panel) Init() tea.Cmd { return nil }
-
-// Update implements [tea.Model].
-func (p panel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	switch m := msg.(type) {
-	case bus.Status:
-		p.status, p.shown = m, true
-	case said:
-		return p, tea.Sequence(tea.Println(m.line), func() tea.Msg { return printed{m.done} })
-	case printed:
-		close(m.done)
-	case closing:
-		return panel{}, tea.Quit
+	b.WriteString(said)
+	t.drawn = 0
+	if t.panel != "" {
+		width, height := t.size()
+		for line := range strings.Lines(t.panel) {
+			if t.drawn+1 >= height {
+				break
+			}
+			b.WriteString(ansi.Truncate(strings.TrimSuffix(line, "\n"), width, "…"))
+			b.WriteByte('\n')
+			t.drawn++
+		}
 	}
-	return p, nil
-}
-
-// View implements [tea.Model].
-func (p panel) View() string {
-	if !p.shown {
-		return ""
-	}
-	return Panel(p.status, time.Now())
+	// What can go wrong is the terminal itself: then there is nowhere to say it.
+	_, _ = io.WriteString(t.w, b.String())
 }

@@ -84,7 +84,7 @@ func members(b *strings.Builder, list []bus.Member) {
 	}
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "  MEMBER\tSTATE\tFRAMES\tBUSY\tSTARVED\tBLOCKED\tHELD\tLAG\tSKIPPED\tAGAIN\tRESTARTS\tDISK")
-	for _, m := range list {
+	for _, m := range slices.SortedFunc(slices.Values(list), func(a, b bus.Member) int { return strings.Compare(a.Name, b.Name) }) {
 		fmt.Fprintf(t, "  %s\t%s\t%d\t%.0f %%\t%.0f %%\t%.0f %%\t%s\t%s\t%d\t%d\t%d\t%s\n", m.Name, m.State, m.Frames,
 			100*m.Busy, 100*m.Starved, 100*m.Blocked, Bytes(m.HeldBytes), span(m.OldestUnreleasedNS), m.Skipped, m.Redelivered, m.Restarts, disk(m.Writer))
 	}

@@ -2,9 +2,12 @@ package monitor
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 
@@ -45,8 +48,8 @@ func TestPanel(t *testing.T) {
   rate    49.9 frames/s of 50.0  3.0 MiB/s  durable 48.0 frames/s
   budget  ███████████████████████░░░░░░░  75 % 3.0 MiB of 4.0 MiB  throttled (held by writer)  full in 43 s  peak 3.0 MiB  throttled 1.5 s  paused 0.0 s
   MEMBER     STATE  FRAMES  BUSY  STARVED  BLOCKED  HELD     LAG    SKIPPED  AGAIN  RESTARTS  DISK
-  writer-1   live   90      50 %  25 %     25 %     2.0 MiB  1.23s  0        4      1         direct, 1.0 GiB free, durable p99 1.5ms
   analyze-1  hung   0       0 %   0 %      0 %      0 B      0      5        0      0         
+  writer-1   live   90      50 %  25 %     25 %     2.0 MiB  1.23s  0        4      1         direct, 1.0 GiB free, durable p99 1.5ms
 `
 	if got := Panel(status(), time.Unix(1012, 0)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -90,14 +93,53 @@ func TestPlainShowsChangesAndIntervals(t *testing.T) {
 	}
 }
 
-func TestTerminalIsLeftWithoutThePanel(t *testing.T) {
+// screenText plays what was written on a terminal: text, line feeds, "up n lines" and "erase below".
+func screenText(t *testing.T, written string) []string {
+	t.Helper()
+	lines, row := []string{""}, 0
+	for written != "" {
+		var up int
+		switch {
+		case strings.HasPrefix(written, "\r\x1b["):
+			if _, err := fmt.Sscanf(written, "\r\x1b[%dA", &up); err != nil || up > row {
+				t.Fatalf("%d lines up from %d, %v", up, row, err)
+			}
+			row -= up
+			lines = append(lines[:row], "")
+			_, written, _ = strings.Cut(written, "\x1b[J")
+		case written[0] == '\n':
+			lines, row, written = append(lines, ""), row+1, written[1:]
+		default:
+			n := strings.IndexAny(written, "\r\n\x1b")
+			if n < 0 {
+				n = len(written)
+			}
+			lines[row] += written[:n]
+			written = written[n:]
+		}
+	}
+	return lines
+}
+
+func TestTerminal(t *testing.T) {
 	var out bytes.Buffer
-	screen := openTerminal(&out)
+	screen := &terminal{w: &out, size: func() (int, int) { return 20, 5 }}
+	screen.Say("first")
 	screen.Show(status())
-	screen.Say("hello")
+	screen.Say("second")
+	screen.Show(status())
+	got := screenText(t, out.String())
+	if len(got) != 7 || got[0] != "first" || got[1] != "second" || !strings.HasPrefix(got[2], "cam0  RUNNING for ") || got[6] != "" {
+		t.Errorf("%q", got)
+	}
+	for _, l := range got {
+		if utf8.RuneCountInString(l) > 20 {
+			t.Errorf("%q is wider than the terminal", l)
+		}
+	}
 	screen.Close()
-	screen.Show(status()) // after the end: ignored, not stuck
-	if !strings.Contains(out.String(), "hello") {
-		t.Errorf("%q", out.String())
+	screen.Say("last")
+	if got := screenText(t, out.String()); !slices.Equal(got, []string{"first", "second", "last", ""}) {
+		t.Errorf("in the end %q", got)
 	}
 }
