@@ -42,9 +42,8 @@ func (c *conn) handle(p frames.Packet) {
 	case p.Kind == frames.KindReset:
 		c.end(ErrReset)
 	case p.Kind == frames.KindHeartbeat:
-		var h Health
-		if len(p.Body) > 0 && json.Unmarshal(p.Body, &h) == nil {
-			c.peer.Health = h
+		if len(p.Body) > 0 {
+			c.learn(p.Body)
 		}
 	case p.N == 0: // an answer to a join that came late
 	case p.N <= c.seen:
@@ -61,6 +60,14 @@ func (c *conn) handle(p frames.Packet) {
 	}
 	if c.dubious || c.owed >= confirmEvery {
 		token(c.kick)
+	}
+}
+
+// learn takes the other side's state from a heartbeat. c.mu is held.
+func (c *conn) learn(body []byte) {
+	var h Health
+	if json.Unmarshal(body, &h) == nil {
+		c.peer.Health = h
 	}
 }
 

@@ -169,15 +169,19 @@ func oneName(k *kit) {
 		}
 		k.both(pair{acquire: acquire, member: member}, 10, nil)
 	}
-	// The process dies, and another takes its place, with its number even.
+	// The process dies, and others take its place: one with its number even.
 	leave()
-	k.announce("w0")
+	leave = k.announce("w0")
 	j.PID = os.Getpid()
 	second := k.dial(other, j)
 	acquire2 := k.accept(l)
 	k.ends(acquire, link.ErrPeerDead)
 	k.ends(member, link.ErrReset)
 	k.both(pair{acquire: acquire2, member: second}, 10, nil)
+	leave()
+	j.Nonce, j.PID = "a third", j.PID+1
+	k.dial(up, j)
+	k.ends(acquire2, link.ErrPeerDead)
 }
 
 // deadOrHung: who is silent is not dead; who has let go of its sign of life is.
@@ -231,6 +235,38 @@ func closedByAcquire(k *kit) {
 	k.ends(p.member, link.ErrReset)
 	again := k.dial(p.up, joinOf("w0"))
 	k.both(pair{acquire: k.accept(p.listener), member: again}, 10, nil)
+}
+
+// closedEarly: acquire closes a connection whose member has not been told of it yet.
+func closedEarly(k *kit) {
+	down, up := k.process(), k.process()
+	l := k.listen(down)
+	var deaf atomic.Bool
+	deaf.Store(true)
+	down.Set(func(frames.Packet) Fate {
+		if deaf.Load() {
+			return isLost
+		}
+		return arrives
+	})
+	k.announce("w0")
+	dialed := make(chan link.Conn, 1)
+	go func() {
+		c, err := k.dialer(up).Dial(k.ctx, joinOf("w0"))
+		if err != nil {
+			k.Error(err)
+		}
+		dialed <- c
+	}()
+	k.accept(l).Close()
+	deaf.Store(false)
+	acquire := k.accept(l)
+	member := <-dialed
+	if member == nil {
+		return
+	}
+	k.Cleanup(func() { member.Close() })
+	k.both(pair{acquire: acquire, member: member}, 10, nil)
 }
 
 // flood: requests by the thousand neither fill the memory nor keep others out for good.

@@ -73,6 +73,8 @@ func malformed(k *kit) {
 			}
 		}
 	}
+	// The next number of the connection, under another's name: each side has sent 21 messages.
+	k.publish(stranger, ".link.up.other", frames.Packet{Kind: upKinds[0], Conn: conn, N: 22, Body: []byte("stolen")})
 	k.both(p, 200, nil)
 	k.never("the connection ended", func() bool { return p.acquire.Err() != nil || p.member.Err() != nil })
 	if h := p.acquire.Peer().Health; h != (link.Health{Frames: 7}) {

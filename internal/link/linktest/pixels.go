@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/link"
@@ -21,16 +22,47 @@ type consumer struct {
 	up, down *Faults
 }
 
+// counting is a carrier that counts what is open.
+type counting struct {
+	link.Carrier
+	open atomic.Int64
+}
+
+// Open implements link.Carrier.
+func (c *counting) Open(ctx context.Context, a link.Armed) (link.Mapping, error) {
+	m, err := c.Carrier.Open(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	c.open.Add(1)
+	return &countedMapping{m, c}, nil
+}
+
+type countedMapping struct {
+	link.Mapping
+	carrier *counting
+}
+
+// Close implements link.Mapping.
+func (m *countedMapping) Close() error {
+	m.carrier.open.Add(-1)
+	return m.Mapping.Close()
+}
+
 // consumer joins the first member of a source's run. A Member joins when it is asked for the next delivery.
 func (k *kit) consumer(carrier link.Carrier, claims func() (frames.RunID, []link.Claim)) *consumer {
 	k.Helper()
 	c := &consumer{up: k.process(), down: k.process()}
 	c.listener = k.listen(c.down)
 	k.announce("w0")
-	c.Member = link.NewMember(link.MemberConfig{Dialer: k.dialer(c.up), Carrier: carrier, Join: joinOf("w0"), Claims: claims})
+	counted := &counting{Carrier: carrier}
+	c.Member = link.NewMember(link.MemberConfig{Dialer: k.dialer(c.up), Carrier: counted, Join: joinOf("w0"), Claims: claims})
 	k.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			k.Error(err)
+		}
+		if n := counted.open.Load(); n != 0 {
+			k.Errorf("%d runs more were opened than closed", n)
 		}
 	})
 	for _, f := range []*Faults{c.up, c.down} {

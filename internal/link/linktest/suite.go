@@ -50,7 +50,7 @@ type Source interface {
 // patience bounds every wait for what must happen.
 const patience = 30 * time.Second
 
-var timing = link.Timing{Heartbeat: 60 * time.Millisecond, Repeat: 60 * time.Millisecond, Confirm: 5 * time.Millisecond}
+var timing = link.Timing{Heartbeat: 240 * time.Millisecond, Repeat: 60 * time.Millisecond, Confirm: 5 * time.Millisecond}
 
 // Run runs the suite.
 func Run(t *testing.T, s Setup) {
@@ -76,6 +76,7 @@ func Run(t *testing.T, s Setup) {
 		{"dead or hung", deadOrHung},
 		{"acquire restarts", acquireRestarts},
 		{"closed by acquire", closedByAcquire},
+		{"closed before it was answered", closedEarly},
 		{"flood of joins", flood},
 		{"close", closing},
 		{"frames", pixels},
