@@ -113,6 +113,12 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Writer, w *wri
 		return exit.Errorf(exit.Unavailable, "registering the service: %w", err)
 	}
 	defer service.Close()
+	keeping := results{writer: w, logger: logger}
+	stopKeeping, err := keeping.subscribe(nc, camera)
+	if err != nil {
+		return exit.Errorf(exit.Unavailable, "%w", err)
+	}
+	defer stopKeeping()
 	g, working := errgroup.WithContext(working)
 	g.Go(func() error {
 		defer stop()

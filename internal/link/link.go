@@ -125,9 +125,10 @@ type Finish struct {
 
 // Finished is the body of frames.KindFinished: the answer to Finish.
 type Finished struct {
-	Run     frames.RunID `json:"run"`
-	Error   string       `json:"error,omitempty"`
-	Summary run.Summary  `json:"summary"` // completed from the store
+	Run   frames.RunID `json:"run"`
+	Error string       `json:"error,omitempty"`
+	// Summary is completed from the store; a member that owns no shards has none.
+	Summary run.Summary `json:"summary,omitzero"`
 }
 
 // Closed is the body of frames.KindClosed: forget the run.

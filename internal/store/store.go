@@ -84,6 +84,7 @@ type Store struct {
 
 	ledger   *ledger
 	events   *logFile
+	results  map[string]*logFile // by kind
 	captured atomic.Uint64
 	stored   atomic.Uint64 // bytes of chunks
 }
@@ -143,6 +144,7 @@ func newStore(fs vfs.FS, path string, spec run.Spec, opts Options) (*Store, erro
 	s.encoded = newPool(stored, opts.Encoders+1, encodedLimit)
 	s.ledger = newLedger(&logFile{fs: fs, path: s.at.join(ledgerDir, opts.Writer+".jsonl")})
 	s.events = &logFile{fs: fs, path: s.at.join(eventsName)}
+	s.results = newResults(fs, s.at)
 	return s, nil
 }
 
@@ -219,6 +221,9 @@ func (s *Store) FreeBytes() (uint64, error) { return s.fs.Free(s.at.root) }
 // Close frees what the store holds. Its shards must be closed before.
 func (s *Store) Close() error {
 	err := errors.Join(s.events.sync(), s.events.close(), s.ledger.log.close())
+	for _, r := range s.results {
+		err = errors.Join(err, r.sync(), r.close())
+	}
 	if s.encoder != nil {
 		err = errors.Join(err, s.encoder.Close())
 	}

@@ -24,11 +24,14 @@ type activeRun struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // all goroutines of the run
 
+	results sync.Mutex // held while a result is being kept
+
 	mu        sync.Mutex // guards what follows
 	armed     link.Armed
 	store     *store.Store // nil until it is open
 	made      bool         // by this writer, in this run
 	failed    bool         // nothing more is taken, and acquire knows
+	over      bool         // no more results are taken
 	workers   map[uint64]*worker
 	sealed    map[uint64]uint64 // the epochs of shards that were sealed here
 	captured  *uint64           // the final number, when it is known
@@ -89,6 +92,7 @@ func (r *activeRun) order() link.Armed {
 
 // stop ends the run: when it returns nobody reads pixels and nothing is open.
 func (r *activeRun) stop() error {
+	r.endResults()
 	r.cancel()
 	r.wg.Wait()
 	if r.store == nil {
@@ -99,6 +103,7 @@ func (r *activeRun) stop() error {
 
 // discard removes the store of a run in which nothing happened. The run goes on to its stop.
 func (r *activeRun) discard() {
+	r.endResults()
 	r.cancel()
 	r.wg.Wait()
 	if r.store == nil || !r.made {

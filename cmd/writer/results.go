@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/store"
+	"github.com/sluicedaq/sluice/internal/writer"
+)
+
+// results brings what the analysers publish into the store. One whose sender waits for an answer is durable before it
+// gets one; without an answer it is sent again, so a number that was kept already is only answered.
+type results struct {
+	writer *writer.Writer
+	logger *slog.Logger
+	// kept is the newest number of each process's results in its newest run, by kind. The subscriptions' callbacks
+	// for one kind run one at a time; each kind has a map of its own.
+	kept map[string]map[string]numbered
+}
+
+type numbered struct {
+	run string
+	n   uint64
+}
+
+// subscribe begins; the returned function ends it.
+func (r *results) subscribe(nc *nats.Conn, camera string) (func(), error) {
+	var subs []*nats.Subscription
+	stop := func() {
+		for _, s := range subs {
+			_ = s.Unsubscribe() // an error says that the connection is closed
+		}
+	}
+	r.kept = map[string]map[string]numbered{store.Spatial: {}, store.Temporal: {}}
+	for kind, subject := range map[string]string{
+		store.Spatial: bus.SpatialSubject(camera), store.Temporal: bus.TemporalSubject(camera),
+	} {
+		s, err := nc.Subscribe(subject, func(m *nats.Msg) { r.take(kind, m) })
+		if err != nil {
+			stop()
+			return nil, fmt.Errorf("subscribe to the analysers' results: %w", err)
+		}
+		subs = append(subs, s)
+	}
+	return stop, nil
+}
+
+func (r *results) take(kind string, m *nats.Msg) {
+	var head struct {
+		bus.Envelope
+		N uint64 `json:"n"`
+	}
+	if err := json.Unmarshal(m.Data, &head); err != nil {
+		r.logger.Debug("a result that does not decode is ignored", "subject", m.Subject, "error", err)
+		return
+	}
+	last := r.kept[kind][head.Process]
+	repeated := last.run == head.Run.String() && head.N <= last.n
+	if !repeated {
+		switch err := r.writer.Result(kind, head.Run, m.Data, m.Reply != ""); {
+		case errors.Is(err, writer.ErrNotMine):
+			return
+		case err != nil:
+			r.logger.Warn("a result is not in the store", "kind", kind, "error", err)
+			return
+		}
+		const most = 1024 // a camera has far fewer analysers
+		if len(r.kept[kind]) >= most {
+			clear(r.kept[kind])
+		}
+		r.kept[kind][head.Process] = numbered{head.Run.String(), head.N}
+	}
+	if m.Reply != "" {
+		if err := m.Respond([]byte("{}")); err != nil {
+			r.logger.Debug("an answer is lost: the result will come again", "error", err)
+		}
+	}
+}
