@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"text/tabwriter"
 
+	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/monitor"
 	"github.com/sluicedaq/sluice/internal/slab"
 )
@@ -17,6 +18,8 @@ const shmDir = "/dev/shm"
 
 // slabsCmd lists this user's slabs.
 type slabsCmd struct {
+	Camera config.Name `arg:"" optional:"" help:"Only those of this camera."`
+
 	Rm    bool `name:"rm" help:"Remove those that no process uses, unless they hold frames that are not durable."`
 	Force bool `name:"force" help:"With --rm: also those that hold frames, which are lost then."`
 	JSON  bool `name:"json" help:"Print one JSON object in a line for each."`
@@ -49,14 +52,18 @@ func (s *slabsCmd) run(_ context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	lines := make([]slabLine, len(list))
-	for i, info := range list {
-		lines[i] = lineOf(info)
+	var lines []slabLine
+	for _, info := range list {
+		line := lineOf(info)
+		if s.Camera != "" && line.Camera != string(s.Camera) {
+			continue
+		}
 		if s.Rm && !info.InUse && (info.Held == 0 || s.Force) {
-			if lines[i].Removed, err = removeSlab(info.Path); err != nil {
+			if line.Removed, err = removeSlab(info.Path); err != nil {
 				return err
 			}
 		}
+		lines = append(lines, line)
 	}
 	if s.JSON {
 		for _, l := range lines {
