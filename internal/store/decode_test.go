@@ -21,7 +21,7 @@ func testRecords() []record {
 }
 
 func testJournal() []byte {
-	b := appendHeader(nil, testHeader())
+	b := encodeHeader(testHeader())
 	for _, r := range testRecords() {
 		b = appendRecord(b, r)
 	}
@@ -36,7 +36,7 @@ func TestJournalRoundTrip(t *testing.T) {
 	if j.journalHeader != testHeader() || !slices.Equal(j.Records, testRecords()) || j.Captured != 12 {
 		t.Errorf("got %+v", j)
 	}
-	if n := len(appendRecord(appendHeader(nil, testHeader()), record{})); n != 2*journalUnit {
+	if n := len(appendRecord(encodeHeader(testHeader()), record{})); n != 2*journalUnit {
 		t.Errorf("a header and a record have %d bytes", n)
 	}
 }
@@ -56,7 +56,7 @@ func TestJournalIgnoresStrangers(t *testing.T) {
 // TestJournalPrefixes cuts a journal everywhere: what is read is what was there whole.
 func TestJournalPrefixes(t *testing.T) {
 	whole := testJournal()
-	for n := range len(whole) {
+	for n := range whole {
 		j, err := decodeJournal(whole[:n])
 		if n < journalUnit {
 			if !errors.Is(err, ErrCorrupt) {
@@ -83,7 +83,7 @@ func FuzzJournal(f *testing.F) {
 			return
 		}
 		// What was read can be written and read again.
-		again := appendHeader(nil, j.journalHeader)
+		again := encodeHeader(j.journalHeader)
 		for _, r := range j.Records {
 			if r.Seq/j.ShardFrames != j.Shard {
 				t.Fatalf("frame %d in a journal of shard %d", r.Seq, j.Shard)

@@ -114,7 +114,7 @@ func TestRacingOwners(t *testing.T) {
 			}
 			continue
 		}
-		defer sh.Close()
+		t.Cleanup(func() { sh.Close() })
 		commit(t, sh, spec, 0, 1, 2, 3)
 		if err := sh.Seal(t.Context(), 4); i < n-1 && !errors.Is(err, store.ErrFenced) || i == n-1 && err != nil {
 			t.Errorf("epoch %d seals: %v", i+1, err)

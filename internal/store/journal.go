@@ -51,14 +51,13 @@ func seal(b []byte, from int) []byte {
 	return binary.LittleEndian.AppendUint32(b, castagnoli(b[from:]))
 }
 
-func appendHeader(b []byte, h journalHeader) []byte {
-	from := len(b)
-	b = binary.LittleEndian.AppendUint64(b, journalMagic)
+func encodeHeader(h journalHeader) []byte {
+	b := binary.LittleEndian.AppendUint64(nil, journalMagic)
 	b = append(b, h.Run[:]...)
 	for _, v := range []uint64{h.Shard, h.Epoch, h.ShardFrames, h.FrameBytes} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
-	return seal(binary.LittleEndian.AppendUint32(b, 0), from)
+	return seal(binary.LittleEndian.AppendUint32(b, 0), 0)
 }
 
 func appendRecord(b []byte, r record) []byte {

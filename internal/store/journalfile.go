@@ -25,7 +25,7 @@ func createJournal(fs vfs.FS, path string, h journalHeader) (*journalFile, error
 		return nil, err
 	}
 	b := make([]byte, vfs.Pad(int64((2*min(h.ShardFrames, 4*maxDefaultK)+1)*journalUnit)))
-	copy(b, appendHeader(nil, h))
+	copy(b, encodeHeader(h))
 	if _, err := f.WriteAt(b, 0); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

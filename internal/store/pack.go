@@ -74,7 +74,7 @@ func (p *packer) addEncoded(ctx context.Context, fs []Frame, recs []record) erro
 	}
 	var failed error
 	started := 0
-	for i := 0; i < len(fs)+window; i++ {
+	for i := range len(fs) + window {
 		if j := i - window; j >= 0 && j < started {
 			e := <-ring[j%window]
 			failed = errors.Join(failed, e.err)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -144,7 +145,7 @@ func (r *Reader) frame(dst []byte, seq uint64) ([]byte, error) {
 	}
 	sp := sh.spans[seq%r.attrs.ShardFrames]
 	chunk := make([]byte, sp.size)
-	if _, err := sh.f.ReadAt(chunk, int64(sp.offset)); err != nil && err != io.EOF {
+	if _, err := sh.f.ReadAt(chunk, int64(sp.offset)); err != nil && !errors.Is(err, io.EOF) {
 		return dst, err
 	}
 	n := len(dst)

@@ -18,38 +18,38 @@ import (
 //
 // Of two owners that do this at the same time at least one sees the other. A shard that was published or sealed
 // already is taken as it is (Sealed, Missing): Seal completes it.
-func (st *Store) TakeShard(ctx context.Context, no, epoch uint64) (*Shard, error) {
-	s, err := st.takeShard(ctx, no, epoch)
+func (s *Store) TakeShard(ctx context.Context, no, epoch uint64) (*Shard, error) {
+	sh, err := s.takeShard(ctx, no, epoch)
 	if err != nil {
 		return nil, fmt.Errorf("taking shard %d under epoch %d: %w", no, epoch, err)
 	}
-	return s, nil
+	return sh, nil
 }
 
-func (st *Store) takeShard(ctx context.Context, no, epoch uint64) (*Shard, error) {
-	k := st.spec.ShardFrames
+func (s *Store) takeShard(ctx context.Context, no, epoch uint64) (*Shard, error) {
+	k := s.spec.ShardFrames
 	if no > (1<<63)/k {
 		return nil, fmt.Errorf("%w: no run has so many frames", ErrFrame)
 	}
-	s := &Shard{
-		store: st, no: no, epoch: epoch, first: no * k,
+	sh := &Shard{
+		store: s, no: no, epoch: epoch, first: no * k,
 		state: make([]frames.State, k), recs: make([]record, k),
 	}
-	s.sync = newFlight(s.syncRecords)
-	if err := s.createFiles(); err != nil {
-		return nil, errors.Join(err, s.closeFiles())
+	sh.sync = newFlight(sh.syncRecords)
+	if err := sh.createFiles(); err != nil {
+		return nil, errors.Join(err, sh.closeFiles())
 	}
-	older, err := s.fence()
+	older, err := sh.fence()
 	if err == nil {
-		err = s.inherit(ctx, older)
+		err = sh.inherit(ctx, older)
 	}
 	if err != nil {
 		if errors.Is(err, ErrFenced) {
-			err = errors.Join(err, s.removeOwn())
+			err = errors.Join(err, sh.removeOwn())
 		}
-		return nil, errors.Join(err, s.closeFiles())
+		return nil, errors.Join(err, sh.closeFiles())
 	}
-	return s, nil
+	return sh, nil
 }
 
 // createFiles makes the owner's own files and their names durable.

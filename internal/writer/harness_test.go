@@ -1,6 +1,7 @@
 package writer_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"log/slog"
@@ -245,7 +246,7 @@ func (h *host) check(captured uint64, lost map[uint64]bool) {
 		if !lost[seq] {
 			hash(want, seq)
 		}
-		if string(got) != string(want) {
+		if !bytes.Equal(got, want) {
 			h.t.Errorf("frame %d has other bytes than were captured", seq)
 		}
 	}
