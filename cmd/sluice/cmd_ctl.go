@@ -64,7 +64,6 @@ func (c *ctlCmd) run(ctx context.Context, p *process) error {
 		return c.answer(p, ack, acked(ack), err)
 	case "status":
 		s, err := client.Status(ctx, bus.RunRequest{})
-		s.Camera = string(c.Camera)
 		return c.answer(p, s, monitor.Panel(s, time.Now()), err)
 	}
 	summary, err := waitIdle(ctx, client)

@@ -49,7 +49,6 @@ func (m *monitorCmd) run(ctx context.Context, p *process) error {
 		if err != nil {
 			return err
 		}
-		s.Camera = camera
 		if m.JSON {
 			return printJSON(p.stdout, s)
 		}
@@ -87,8 +86,7 @@ func (m *monitorCmd) watch(ctx context.Context, nc *nats.Conn, client *bus.Clien
 		case err != nil && (first || time.Since(answered) > goneTime):
 			return exit.Errorf(exit.Unavailable, "%w", err)
 		case err == nil:
-			s.Camera = camera
-			answered, first = time.Now(), false
+				answered, first = time.Now(), false
 			show(s)
 		}
 		for waiting := true; waiting; {

@@ -102,7 +102,7 @@ func TestControl(t *testing.T) {
 		t.Errorf("request (-sent +received):\n%s", d)
 	}
 	// Status is answered while arm works.
-	if s, err := client.Status(ctx, bus.RunRequest{}); err != nil || s.State != bus.StateArming || s.Captured != 1<<60 {
+	if s, err := client.Status(ctx, bus.RunRequest{}); err != nil || s.State != bus.StateArming || s.Captured != 1<<60 || s.Type != bus.TypeStatus || s.Camera != "cam0" {
 		t.Errorf("status: %+v, %v", s, err)
 	}
 	close(c.release)

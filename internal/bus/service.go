@@ -146,7 +146,7 @@ func (s *Service) serve(ctx context.Context, p *Publisher, h handler, r micro.Re
 	run, result, err := h(ctx, r.Data())
 	reply := Reply{OK: err == nil}
 	if err == nil {
-		if reply.Result, err = json.Marshal(result); err != nil {
+		if reply.Result, err = encodeResult(p, run, result); err != nil {
 			reply = Reply{}
 		}
 	}
@@ -163,6 +163,14 @@ func (s *Service) serve(ctx context.Context, p *Publisher, h handler, r micro.Re
 		return
 	}
 	_ = r.Error(strconv.Itoa(reply.Error.Code), reply.Error.Message, b)
+}
+
+// encodeResult encodes a result; a status gets its envelope, as when it is published.
+func encodeResult(p *Publisher, run frames.RunID, result any) ([]byte, error) {
+	if s, ok := result.(Status); ok {
+		return p.Encode(TypeStatus, run, &s)
+	}
+	return json.Marshal(result)
 }
 
 // oneLine makes a text fit for one line and a header.

@@ -103,7 +103,7 @@ func start(t *testing.T, role string) (*Child, <-chan string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // t.Context has ended by now
+		ctx, cancel := context.WithCancel(context.Background()) // the test's own has ended by now
 		cancel()
 		_ = c.Stop(ctx) // what it died of is the test's affair
 		g.Close()
