@@ -59,8 +59,10 @@ type conn struct {
 	taken []message
 	next  int // of taken
 
+	looks sync.Mutex // guards peer; never held while the transport is called, so that to look never blocks
+	peer  Peer
+
 	mu           sync.Mutex // guards everything below
-	peer         Peer
 	lastN        uint64     // number of the newest packet sent
 	out          []outgoing // in order
 	spare        [][]byte   // buffers of confirmed packets
@@ -110,6 +112,7 @@ func (c *conn) Send(kind frames.Kind, body []byte) error {
 	}
 	b = frames.AppendPacket(b, frames.Packet{Kind: kind, Conn: c.id, N: c.lastN, Body: body})
 	c.out = append(c.out, outgoing{n: c.lastN, kind: kind, packet: b})
+	c.note(func(p *Peer) { p.Unconfirmed = len(c.out) })
 	c.transmit(&c.out[len(c.out)-1], time.Now())
 	return nil
 }
@@ -144,18 +147,26 @@ func (c *conn) Receive(ctx context.Context) (frames.Kind, []byte, error) {
 
 // Peer implements Conn.
 func (c *conn) Peer() Peer {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p := c.peer
-	p.Unconfirmed = len(c.out)
-	return p
+	c.looks.Lock()
+	defer c.looks.Unlock()
+	return c.peer
+}
+
+// note changes what is known of the other end.
+func (c *conn) note(f func(*Peer)) {
+	c.looks.Lock()
+	defer c.looks.Unlock()
+	f(&c.peer)
 }
 
 // Err implements Conn.
 func (c *conn) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
+	select {
+	case <-c.done:
+		return c.err // set before done was closed, and never after
+	default:
+		return nil
+	}
 }
 
 // Close implements Conn.

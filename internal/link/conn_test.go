@@ -309,6 +309,38 @@ func TestSendAllocates(t *testing.T) {
 	}
 }
 
+// stuck is a transport whose broker has stopped reading.
+type stuck struct {
+	discard
+	began, release chan struct{}
+}
+
+func (s stuck) Publish(string, []byte) error {
+	s.began <- struct{}{}
+	<-s.release
+	return nil
+}
+
+// To look at a connection never waits for the network.
+func TestLooksWhileStuck(t *testing.T) {
+	w := stuck{began: make(chan struct{}), release: make(chan struct{})}
+	c := newConn(5, w, "s", Peer{}, Timing{}, nil)
+	sent := make(chan error)
+	go func() { sent <- c.Send(frames.KindEnd, nil) }()
+	<-w.began
+	if p, err := c.Peer(), c.Err(); p.Unconfirmed != 1 || err != nil {
+		t.Errorf("unconfirmed %d, %v; want 1, nil", p.Unconfirmed, err)
+	}
+	close(w.release)
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	c.fail(ErrReset)
+	if err := c.Err(); !errors.Is(err, ErrReset) {
+		t.Errorf("got %v, want ErrReset", err)
+	}
+}
+
 type discard struct{}
 
 func (discard) Publish(string, []byte) error                           { return nil }

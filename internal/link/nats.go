@@ -35,6 +35,10 @@ func (t natsTransport) Subscribe(subject string, f func(string, []byte)) (func()
 	if err != nil {
 		return nil, fmt.Errorf("subscribe %s: %w", subject, err)
 	}
+	// Far above what waits in a healthy process, and a bound where it does not keep up: the rest is repeated.
+	if err := sub.SetPendingLimits(1<<16, 16<<20); err != nil {
+		return nil, fmt.Errorf("subscribe %s: %w", subject, err)
+	}
 	if t.nc.IsConnected() {
 		// A member that says "I am here" must be reachable from that moment on. An error is a connection
 		// that was lost just now: the subscription is made again with it.

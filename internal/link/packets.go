@@ -34,7 +34,7 @@ func (c *conn) handle(p frames.Packet) {
 	if c.err != nil {
 		return
 	}
-	c.peer.Heard = time.Now()
+	c.note(func(p *Peer) { p.Heard = time.Now() })
 	if p.Ack <= c.lastN {
 		c.confirmed(p.Ack)
 	}
@@ -67,7 +67,7 @@ func (c *conn) handle(p frames.Packet) {
 func (c *conn) learn(body []byte) {
 	var h Health
 	if json.Unmarshal(body, &h) == nil {
-		c.peer.Health = h
+		c.note(func(p *Peer) { p.Health = h })
 	}
 }
 
@@ -99,6 +99,7 @@ func (c *conn) confirmed(n uint64) {
 		clear(c.out[rest:])
 		c.out = c.out[:rest]
 		c.backoff = 0
+		c.note(func(p *Peer) { p.Unconfirmed = rest })
 	}
 }
 
@@ -168,7 +169,7 @@ func (c *conn) repeat() {
 			break
 		}
 		c.transmit(m, now)
-		c.peer.Repeated++
+		c.note(func(p *Peer) { p.Repeated++ })
 	}
 	c.backoff = min(c.backoff+1, maxBackoff)
 }
