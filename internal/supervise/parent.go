@@ -35,10 +35,12 @@ func WatchParent(ctx context.Context, getenv func(string) string) (watched conte
 	// Our output goes through a pipe to the supervisor. Once it is gone, a log line must not end us.
 	signal.Ignore(syscall.SIGPIPE)
 	syscall.CloseOnExec(fd)
-	if err := syscall.SetNonblock(fd, true); err != nil { // so that Close ends a Read
+	// A description of our own: the inherited one is shared with the supervisor's other children, and whoever of them
+	// makes it blocking would have our Close wait for the supervisor's end.
+	pipe, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
 		return nil, nil, fmt.Errorf("watching the supervisor: %w", err)
 	}
-	pipe := os.NewFile(uintptr(fd), "supervisor")
 	watched, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	go func() {
