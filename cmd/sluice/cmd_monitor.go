@@ -86,7 +86,7 @@ func (m *monitorCmd) watch(ctx context.Context, nc *nats.Conn, client *bus.Clien
 		case err != nil && (first || time.Since(answered) > goneTime):
 			return exit.Errorf(exit.Unavailable, "%w", err)
 		case err == nil:
-				answered, first = time.Now(), false
+			answered, first = time.Now(), false
 			show(s)
 		}
 		for waiting := true; waiting; {

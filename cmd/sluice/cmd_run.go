@@ -108,7 +108,12 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, crew.dismiss(context.WithoutCancel(ctx), p.hard, summary)) }()
+	defer func() {
+		if exit.Code(err) != exit.Usage || p.LogLevel == "debug" {
+			crew.hold.release()
+		}
+		err = errors.Join(err, crew.dismiss(context.WithoutCancel(ctx), p.hard, summary))
+	}()
 
 	server, err := crew.broker(ctx)
 	if err != nil {
@@ -137,6 +142,7 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 	if err != nil {
 		return nil, stopped(ctx, err)
 	}
+	crew.hold.release()
 	for _, line := range describe(armed) {
 		screen.Say(line)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type crew struct {
 	run    *runCmd
 	p      *process
 	screen monitor.Screen
+	hold   *hold
 	group  *supervise.Group
 	log    *slog.Logger
 
@@ -47,14 +49,15 @@ func newCrew(r *runCmd, p *process, screen monitor.Screen) (*crew, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &crew{run: r, p: p, screen: screen, group: g, lost: make(chan struct{})}
-	c.log = c.common().Logger(c.voice("run"), "run")
+	c := &crew{run: r, p: p, screen: screen, hold: &hold{screen: screen}, group: g, lost: make(chan struct{})}
+	c.log = c.common().Logger(c.voice("run", ""), "run")
 	return c, nil
 }
 
-// voice puts a process's log lines on the screen: readable, unless the user asked for JSON.
-func (c *crew) voice(process string) sayer {
-	return sayer{screen: c.screen, process: process, raw: c.p.LogFormat == "json"}
+// voice puts a process's log lines on the screen: readable, unless the user asked for JSON. last is how its last
+// words begin.
+func (c *crew) voice(process, last string) sayer {
+	return sayer{to: c.hold, process: process, last: last, raw: c.p.LogFormat == "json"}
 }
 
 // broker starts the run's own broker and says how to reach it, or passes on what the user gave.
@@ -158,7 +161,7 @@ func (c *crew) launch(name, path string, args []string, options any) (*supervise
 	}
 	child, err := c.group.Start(supervise.Spec{
 		Name: name, Path: path, Args: args, Env: append(config.WithoutOptions(os.Environ()), env...),
-		Lines: c.voice(name).say,
+		Lines: c.voice(name, filepath.Base(path)+": ").say,
 		Died:  func(err error) { c.log.Warn(name+" died, starting it again", "error", err) },
 	})
 	if err != nil {
@@ -168,7 +171,7 @@ func (c *crew) launch(name, path string, args []string, options any) (*supervise
 		<-child.Done()
 		if err := child.Err(); err != nil && !errors.Is(err, supervise.ErrKilled) {
 			c.lostOnce.Do(func() {
-				c.err = lostError(name, err)
+				c.err = lostError(name, filepath.Base(path), err)
 				close(c.lost)
 			})
 		}
@@ -178,12 +181,11 @@ func (c *crew) launch(name, path string, args []string, options any) (*supervise
 
 // lostError is what a child's end means for the run: its own error where it is the user's to mend, else that
 // something that the run needs is gone.
-func lostError(name string, err error) error {
+func lostError(name, program string, err error) error {
 	if exit.Code(err) != exit.Usage {
 		return exit.Errorf(exit.Unavailable, "%s is lost: %w", name, err)
 	}
-	// The child has said it in its own words, behind its own name.
-	if _, text, ok := strings.Cut(err.Error(), "): "); ok {
+	if _, text, ok := strings.Cut(err.Error(), ": "+program+": "); ok {
 		return exit.Errorf(exit.Usage, "%s", text)
 	}
 	return err
@@ -274,15 +276,15 @@ func (c *crew) dismiss(ctx context.Context, hard <-chan struct{}, summary *runpk
 	var err error
 	if closed(hard) {
 		// They may wait for each other, and the user doesn't. Killing is what was asked for.
-		_ = stopAll(ending, append(c.members, c.acquire)...)
+		_ = c.stopAll(ending, append(c.members, c.acquire)...)
 	} else {
-		err = errors.Join(stopAll(ending, c.acquire), stopAll(ending, c.members...))
+		err = errors.Join(c.stopAll(ending, c.acquire), c.stopAll(ending, c.members...))
 	}
 	close(done)
 	watching.Wait()
 	last, cancelLast := context.WithTimeout(ctx, hardTime)
 	defer cancelLast()
-	err = errors.Join(err, stopAll(last, c.server))
+	err = errors.Join(err, c.stopAll(last, c.server))
 	c.wg.Wait()
 	if err := errors.Join(err, c.group.Close()); err != nil {
 		return fmt.Errorf("stopping: %w", err)
@@ -300,18 +302,21 @@ func closed(ch <-chan struct{}) bool {
 	}
 }
 
-// stopAll stops children at the same time. Only one that had to be killed is an error: what else a child died of
-// was told when it did.
-func stopAll(ctx context.Context, children ...*supervise.Child) error {
+// stopAll stops children at the same time. Only one that had to be killed is an error; what else a child ended of
+// is told.
+func (c *crew) stopAll(ctx context.Context, children ...*supervise.Child) error {
 	errs := make([]error, len(children))
 	var wg sync.WaitGroup
 	for i, child := range children {
-		if child == nil {
+		if child == nil || closed(child.Done()) {
 			continue
 		}
 		wg.Go(func() {
-			if err := child.Stop(ctx); errors.Is(err, supervise.ErrKilled) {
+			switch err := child.Stop(ctx); {
+			case errors.Is(err, supervise.ErrKilled):
 				errs[i] = err
+			case err != nil:
+				c.log.Warn(child.Name()+" did not end well", "error", err)
 			}
 		})
 	}

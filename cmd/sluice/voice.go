@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/monitor"
@@ -52,9 +53,11 @@ func humanLine(process, line string) string {
 
 // sayer is a writer of log lines that puts them on the screen, where they don't get into the panel's way.
 type sayer struct {
-	screen  monitor.Screen
+	to      *hold
 	process string
-	raw     bool // leave lines as they are
+	// last begins the line in which the program tells what it ends of: its supervisor passes it on.
+	last string
+	raw  bool // leave lines as they are
 }
 
 var _ io.Writer = sayer{}
@@ -66,10 +69,47 @@ func (s sayer) Write(b []byte) (int, error) {
 }
 
 func (s sayer) say(line string) {
+	if s.last != "" && strings.HasPrefix(line, s.last) {
+		return
+	}
 	if !s.raw {
 		line = humanLine(s.process, line)
 	}
 	if line != "" {
-		s.screen.Say(line)
+		s.to.say(line)
 	}
+}
+
+// maxHeld bounds the lines that are held back.
+const maxHeld = 100
+
+// hold keeps what children say until it is known whether there will be a run: where the user's own error is the
+// reason why not, that error is the one line to show.
+type hold struct {
+	screen monitor.Screen
+
+	mu    sync.Mutex // guards what follows
+	lines []string
+	open  bool
+}
+
+func (h *hold) say(line string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.open {
+		h.screen.Say(line)
+	} else if len(h.lines) < maxHeld {
+		h.lines = append(h.lines, line)
+	}
+}
+
+// release says what was held back, and everything from now on.
+func (h *hold) release() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open = true
+	for _, line := range h.lines {
+		h.screen.Say(line)
+	}
+	h.lines = nil
 }
