@@ -211,18 +211,34 @@ func cutOff(k *kit) {
 	}
 }
 
+// restart: messages are sent all the while that nothing carries them.
 func restart(k *kit) {
 	if k.Restart == nil {
 		return
 	}
 	p := k.pair("w0")
-	k.both(p, 3000, func(i int) {
-		if i == 1000 || i == 2000 {
-			k.Restart()
+	pace := time.NewTicker(time.Millisecond)
+	defer pace.Stop()
+	var restarts sync.WaitGroup
+	k.both(p, 600, func(i int) {
+		<-pace.C
+		if i == 200 {
+			restarts.Go(k.Restart)
 		}
 	})
+	restarts.Wait()
+	k.both(p, 600, func(i int) {
+		<-pace.C
+		if i == 200 {
+			restarts.Go(k.Restart)
+		}
+	})
+	restarts.Wait()
 	if p.acquire.Err() != nil || p.member.Err() != nil {
 		k.Errorf("the connection ended: %v, %v", p.acquire.Err(), p.member.Err())
+	}
+	if p.acquire.Peer().Repeated == 0 {
+		k.Error("nothing was repeated: the restart did not come in between")
 	}
 }
 
