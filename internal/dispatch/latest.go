@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/slab"
@@ -36,7 +37,7 @@ func newLatest(r *runState, g int) *latest {
 }
 
 func (l *latest) offer(slot int, rec slab.Record) {
-	if l.waiting {
+	if l.waiting && l.peopled() { // where there is nobody, nobody skips
 		l.skipped++
 	}
 	if l.newest >= 0 {
@@ -48,6 +49,11 @@ func (l *latest) offer(slot int, rec slab.Record) {
 	l.newest, l.record, l.waiting = slot, rec, true
 	l.r.holdLatest(slot)
 	l.hand()
+}
+
+// peopled reports whether the group has a member.
+func (l *latest) peopled() bool {
+	return slices.ContainsFunc(l.r.d.members, func(m *member) bool { return m.group == l.g && m.ready })
 }
 
 // hand gives the newest frame to an idle member, if there is one and the reserve has a unit for it.

@@ -41,9 +41,7 @@ type runState struct {
 	done    chan link.Finished
 
 	released map[string]uint64 // frames by group
-	durable  uint64
-	lost     map[frames.State]uint64 // settled
-	lastNS   int64                   // host time of the newest durable frame's release
+	lastNS   int64             // host time of the newest durable frame's release
 	restarts int
 	failure  string // of the last required member
 	diskFull bool
@@ -106,10 +104,10 @@ func (r *runState) rehead(g int) {
 
 func (r *runState) account(outcome frames.State, n uint64) {
 	if outcome.Lost() {
-		r.lost[outcome] += n
+		r.slab.Account(outcome, n)
 		return
 	}
-	r.durable += n
+	r.slab.Account(frames.Durable, n)
 	r.lastNS = time.Now().UnixNano()
 }
 

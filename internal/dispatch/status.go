@@ -7,7 +7,7 @@ import (
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
-// Account is the run as the dispatcher sees it. Durable, Lost, Skipped and Released count what happened since acquire
+// Account is the run as the dispatcher sees it. Skipped and Released count what happened since acquire
 // was started; the others are the whole run's.
 type Account struct {
 	Captured uint64
@@ -48,11 +48,13 @@ func (d *Dispatcher) Account() Account {
 		return Account{}
 	}
 	a := Account{
-		Captured: r.slab.Captured(), Durable: r.durable, Lost: map[frames.State]uint64{}, Released: map[string]uint64{},
+		Captured: r.slab.Captured(), Durable: r.slab.Accounted(frames.Durable), Lost: map[frames.State]uint64{}, Released: map[string]uint64{},
 		Restarts: r.restarts, LastDurableNS: r.lastNS, ReadableUntil: min(r.slab.Sealed()*r.spec.ShardFrames, r.slab.Captured()), StorePath: r.path,
 	}
-	for k, v := range r.lost {
-		a.Lost[k] = v
+	for state := frames.Durable + 1; state.Lost(); state++ {
+		if n := r.slab.Accounted(state); n > 0 {
+			a.Lost[state] = n
+		}
 	}
 	for k, v := range r.released {
 		a.Released[k] = v
@@ -60,7 +62,7 @@ func (d *Dispatcher) Account() Account {
 	for _, g := range r.groups {
 		if l, ok := g.(*latest); ok {
 			a.Skipped += l.skipped
-			if l.waiting && r.ended {
+			if l.waiting && r.ended && l.peopled() {
 				a.Skipped++
 			}
 		}

@@ -170,7 +170,12 @@ type counters struct {
 	lastNS   atomic.Int64  // host time of the last frame, lost or not
 	frameID  atomic.Uint64 // of the last frame, unwrapped
 	deviceNS atomic.Int64  // of the last frame
+	// ended counts the frames that are durable or in a ledger, by frames.State.
+	ended [stateCount]atomic.Uint64
 }
+
+// stateCount is the room for frames' states: there are fewer.
+const stateCount = 16
 
 const counterAt = 2048
 

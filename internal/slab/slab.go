@@ -312,6 +312,22 @@ func (s *Slab) NextEpoch() uint64 { return s.n.epoch.Add(1) }
 // Epoch is the newest shard epoch that was given out.
 func (s *Slab) Epoch() uint64 { return s.n.epoch.Load() }
 
+// Account counts n more frames as durable, or as lost for a reason that is in a ledger. The counts are for people: a
+// kill between a release and its count leaves them one short.
+func (s *Slab) Account(state frames.State, n uint64) {
+	if int(state) < stateCount {
+		s.n.ended[state].Add(n)
+	}
+}
+
+// Accounted is the sum of what Account was told of a state, in this process and those before it.
+func (s *Slab) Accounted(state frames.State) uint64 {
+	if int(state) >= stateCount {
+		return 0
+	}
+	return s.n.ended[state].Load()
+}
+
 // Sealed is the number of the first shard that is not known to be sealed; SetSealed advances it.
 func (s *Slab) Sealed() uint64 { return s.n.sealed.Load() }
 
