@@ -345,7 +345,7 @@ func (c *Controller) takeUp(ctx context.Context) {
 	}
 	for _, info := range left {
 		if err := c.resume(ctx, info.Path); err != nil {
-			c.cfg.Logger.Warn("the run in a slab from before cannot go on: its frames stay there", "slab", info.Path, "error", err)
+			c.cfg.Logger.Warn("a run from before cannot go on: its frames stay in its slab until its writers have its store again, or sluice slabs --rm", "slab", info.Path, "error", err)
 			c.cfg.Herald.Event(info.Spec.Run, bus.Event{Kind: bus.EventFault, Text: fmt.Sprintf("slab %s: %v", info.Path, err), Code: exit.Code(err)})
 			continue
 		}
