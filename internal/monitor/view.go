@@ -96,14 +96,14 @@ func disk(w *bus.WriterStatus) string {
 	if w == nil {
 		return ""
 	}
-	how := "direct"
-	if !w.Direct {
-		how = "buffered"
-		if w.Fallback != "" {
-			how += " (" + w.Fallback + ")"
-		}
+	free := Bytes(int64(min(w.FreeBytes, 1<<62))) + " free"
+	switch {
+	case w.Direct:
+		return fmt.Sprintf("%s, direct, durable p99 %s", free, span(w.DurableP99NS))
+	case w.Fallback != "":
+		return fmt.Sprintf("%s, buffered (%s), durable p99 %s", free, w.Fallback, span(w.DurableP99NS))
 	}
-	return fmt.Sprintf("%s, %s free, durable p99 %s", how, Bytes(int64(min(w.FreeBytes, 1<<62))), span(w.DurableP99NS))
+	return free // it has written nothing yet
 }
 
 // Line is the status as one line.

@@ -49,7 +49,7 @@ func TestPanel(t *testing.T) {
   budget  ███████████████████████░░░░░░░  75 % 3.0 MiB of 4.0 MiB  throttled (held by writer)  full in 43 s  peak 3.0 MiB  throttled 1.5 s  paused 0.0 s
   MEMBER     STATE  FRAMES  BUSY  STARVED  BLOCKED  HELD     LAG    SKIPPED  AGAIN  RESTARTS  DISK
   analyze-1  hung   0       0 %   0 %      0 %      0 B      0      5        0      0         
-  writer-1   live   90      50 %  25 %     25 %     2.0 MiB  1.23s  0        4      1         direct, 1.0 GiB free, durable p99 1.5ms
+  writer-1   live   90      50 %  25 %     25 %     2.0 MiB  1.23s  0        4      1         1.0 GiB free, direct, durable p99 1.5ms
 `
 	if got := Panel(status(), time.Unix(1012, 0)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
