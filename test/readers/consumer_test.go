@@ -18,13 +18,13 @@ import (
 func TestConsumerInPython(t *testing.T) {
 	const n, size = 300, 64 * 48 * 2
 	url := programs.Broker(t)
-	cmd := exec.CommandContext(t.Context(), "python3", "../../examples/consumer.py", url, "cam0", "py-1")
+	cmd := exec.CommandContext(t.Context(), "python3", "../../examples/consumer.py", url, "rd-python", "py-1")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s := bin.Record(t, 0, "--nats", url, "--source", "sim:?width=64&height=48&dtype=uint16&fps=0&pattern=hash&seed=0",
+	s := bin.Record(t, 0, "--nats", url, "--camera", "rd-python", "--source", "sim:?width=64&height=48&dtype=uint16&fps=0&pattern=hash&seed=0",
 		"--frames", "300", "--budget", "4MiB", "--analyzers", "0", "--analyze-policy", "lossless", "--require", "writer,analyze",
 		"--out", t.TempDir())
 	if err := cmd.Wait(); err != nil {

@@ -92,7 +92,7 @@ func TestEveryByte(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("%dx%d/%s/%s/%d", c.width, c.height, c.dtype, c.codec, c.frames), func(t *testing.T) {
 			args := []string{
-				"--source", fmt.Sprintf("sim:?width=%d&height=%d&dtype=%s&fps=0&pattern=hash&seed=%d", c.width, c.height, c.dtype, c.frames),
+				"--camera", "rd-bytes", "--source", fmt.Sprintf("sim:?width=%d&height=%d&dtype=%s&fps=0&pattern=hash&seed=%d", c.width, c.height, c.dtype, c.frames),
 				"--frames", strconv.Itoa(c.frames), "--writers", strconv.Itoa(c.writers), "--analyzers", "1",
 				"--compress", c.codec, "--budget", "128MiB", "--out", t.TempDir(),
 			}
