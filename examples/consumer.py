@@ -22,7 +22,7 @@ import urllib.parse
 import zlib
 
 ARMED, FRAMES, END, CLOSED = 1, 3, 6, 8
-READY, RELEASES = 33, 34
+READY, RELEASES, FINISHED = 33, 34, 37
 HEARTBEAT, RESET, JOIN, WELCOME = 64, 65, 66, 67
 
 HEADER = struct.Struct("<4sB3xQQQ")  # magic, kind, connection, number, ack
@@ -224,6 +224,7 @@ def main():
                 link.send(RELEASES, b"".join(RELEASE.pack(o[0], o[4], o[5], o[6], 0) for o in offers))
             elif kind == END:
                 print(json.dumps({"captured": json.loads(body)["captured"]}), flush=True)
+                link.send(FINISHED, json.dumps({"run": run}).encode())
             elif kind == CLOSED and json.loads(body)["run"] == run:
                 link.tick()  # confirms
                 os.close(lock)
