@@ -21,7 +21,7 @@ BENCH    ?= .
 BENCHTIME ?= 1s
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint fuzz bench demo clean
+.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint lint-opencv fuzz bench demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ race: $(TESTCOUNT) ## all tests under the race detector (needs a C compiler)
 
 lint: $(LINT) ## golangci-lint, in the version that tools/go.mod pins
 	$(LINT) run $(PKGS)
+
+lint-opencv: $(LINT) ## the same for what only the OpenCV build sees (needs deps-opencv)
+	CGO_ENABLED=1 $(LINT) run --build-tags opencv $(OPENCV_PKGS)
 
 $(LINT): tools/go.mod tools/go.sum
 	CGO_ENABLED=0 go build -C tools -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
