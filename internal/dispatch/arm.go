@@ -107,7 +107,7 @@ func (d *Dispatcher) begin(c RunConfig) (*runState, error) {
 		}
 	}
 	for _, m := range d.members {
-		m.ready, m.failed, m.outstanding, m.answer = false, "", 0, link.Ready{}
+		m.ready, m.failed, m.outstanding, m.owned, m.answer = false, "", 0, 0, link.Ready{}
 	}
 	r.claim(d.members...) // all claims before anybody is ready and takes what nobody owns
 	now := time.Now()

@@ -32,6 +32,7 @@ type member struct {
 	left time.Time
 	// outstanding counts the frames in its hands.
 	outstanding int
+	owned       int // shards that are not sealed
 	redelivered uint64
 	restarts    int
 }

@@ -70,18 +70,12 @@ func (s *shards) pick() *member {
 	if best == nil {
 		return nil
 	}
-	owned := map[*member]int{}
-	for _, sh := range s.open {
-		if sh.owner != nil {
-			owned[sh.owner]++
-		}
-	}
 	now := time.Now()
 	for _, m := range s.r.d.members {
 		if m.group != s.g || !m.ready || m.gone || m.failed != "" || m.hung(now, s.r.d.cfg.Hung) {
 			continue
 		}
-		if owned[m] < owned[best] || owned[m] == owned[best] && s.sent[m.name] < s.sent[best.name] {
+		if m.owned < best.owned || m.owned == best.owned && s.sent[m.name] < s.sent[best.name] {
 			best = m
 		}
 	}
@@ -92,6 +86,7 @@ func (s *shards) pick() *member {
 func (s *shards) assign(sh *shard, m *member) {
 	again := sh.epoch != 0
 	sh.epoch, sh.owner = s.r.slab.NextEpoch(), m
+	m.owned++
 	s.sent[m.name]++
 	s.resend(sh, again)
 }
@@ -202,6 +197,7 @@ func (s *shards) seal(m *member, a frames.Assignment) bool {
 		return false
 	}
 	delete(s.open, a.Shard)
+	m.owned--
 	s.ahead[a.Shard] = true
 	n := s.r.slab.Sealed()
 	for s.ahead[n] {
@@ -218,6 +214,7 @@ func (s *shards) claim(m *member, c link.Claim) {
 	sh := s.open[c.Shard]
 	if sh != nil && sh.owner == nil && c.Epoch > 0 && c.Epoch <= s.r.slab.Epoch() && (sh.epoch == 0 || sh.epoch == c.Epoch) {
 		sh.owner, sh.epoch = m, c.Epoch
+		m.owned++
 	}
 }
 
@@ -250,7 +247,7 @@ func (s *shards) gone(m *member) {
 			sh.owner = nil
 		}
 	}
-	m.outstanding = 0
+	m.outstanding, m.owned = 0, 0
 }
 
 func (s *shards) advance(time.Time) { s.adopt() }

@@ -1,0 +1,374 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/dispatch/dispatchtest"
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/slab"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+func summary(h *host, captured uint64) run.Summary {
+	return run.Summary{V: 1, Run: h.spec.Run, Captured: captured, Dtype: h.spec.Geometry.Dtype, EndedBy: run.EndedStop}
+}
+
+// TestArmWithout: a run without its required members is refused after a while, and another can be armed then.
+func TestArmWithout(t *testing.T) {
+	two := writers
+	two.Required = 2
+	h := newHost(t, setup{groups: []Group{two, newest}, join: 100 * time.Millisecond})
+	wantError(t, h.Arm(t.Context(), h.config()), ErrNoMember, "0 of 2 writer processes have joined after 100ms")
+	w := h.writer("w1")
+	wantError(t, h.Arm(t.Context(), h.config()), ErrNoMember, "1 of 2 writer processes have joined after 100ms")
+	h.until("w1 is told that it is over", func() bool { return len(w.Seen(frames.KindClosed)) == 1 })
+	h.writer("w2")
+	h.arm()
+	wantError(t, h.Arm(t.Context(), h.config()), ErrBusy, h.spec.Run.String())
+	h.put(5)
+	h.drain()
+}
+
+// TestArmCanceled: who asked may go.
+func TestArmCanceled(t *testing.T) {
+	h := newHost(t, setup{})
+	why := errors.New("changed my mind")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go cancel(why)
+	wantError(t, h.Arm(ctx, h.config()), why, "changed my mind")
+	h.writer("w1")
+	h.arm()
+}
+
+func TestArmRefused(t *testing.T) {
+	for _, c := range []struct {
+		usage bool
+		want  error
+		text  string
+	}{
+		{true, ErrRefusedUsage, "store exists"},
+		{false, ErrRefused, "run refused by w1: store exists"},
+	} {
+		h := newHost(t, setup{groups: []Group{writers, newest}})
+		h.consumer(dispatchtest.Config{Group: "writer", Name: "w1", Disk: h.disk, Refuse: "store exists", Usage: c.usage})
+		h.writer("w2")
+		err := h.Arm(t.Context(), h.config())
+		wantError(t, err, c.want, c.text)
+		if f := h.told(MemberRefused); len(f) != 1 || f[0].Member != "w1" || f[0].Reason != "store exists" {
+			t.Errorf("told %+v", f)
+		}
+	}
+}
+
+// TestArmWithoutAnalyser: an analyser that refuses or hangs keeps no run from beginning.
+func TestArmWithoutAnalyser(t *testing.T) {
+	h := newHost(t, setup{groups: []Group{writers, newest}, slots: 4, spare: 2, join: 100 * time.Millisecond})
+	h.writer("w1")
+	h.consumer(dispatchtest.Config{Group: "analyze", Name: "a1", Refuse: "no"})
+	h.consumer(dispatchtest.Config{Group: "analyze", Name: "a2", Silent: true})
+	h.arm()
+	h.put(20)
+	h.drain()
+}
+
+// TestArmHung: hung members are not waited for at all.
+func TestArmHung(t *testing.T) {
+	h := newHost(t, setup{groups: []Group{writers, newest}, slots: 4, spare: 2, hung: 4 * dispatchtest.Timing.Heartbeat})
+	w1 := h.writer("w1")
+	h.writer("w2")
+	a := h.viewer("a1", false)
+	w1.Hang()
+	a.Hang()
+	h.until("both hang", func() bool { return h.member("w1").Hung && h.member("a1").Hung })
+	h.arm()
+	if h.member("w1").Primary || !h.member("w2").Primary {
+		t.Error("a hung writer was made the primary")
+	}
+	h.put(9)
+	h.drain()
+	w1.Wake()
+	h.until("w1 is ready too", func() bool { return h.member("w1").Ready })
+}
+
+// TestPrimary: who dies is succeeded, also while it completes the store; events go to the primary.
+func TestPrimary(t *testing.T) {
+	h := newHost(t, setup{})
+	w1 := h.consumer(dispatchtest.Config{Group: "writer", Name: "w1", Disk: h.disk, NoFinish: true})
+	w2 := h.writer("w2")
+	h.arm()
+	first, second, name := w1, w2, "w2"
+	if h.member("w2").Primary {
+		t.Fatal("the first to join is not the primary")
+	}
+	h.Event([]byte("one"))
+	h.put(6)
+	h.drain()
+	got := make(chan error, 1)
+	go func() {
+		s, err := h.Finish(t.Context(), summary(h, 6))
+		if err == nil && (s.Written != 6 || s.Lost != 0 || s.Captured != 6) {
+			err = fmt.Errorf("summary %+v", s)
+		}
+		got <- err
+	}()
+	h.until("the first is asked", func() bool { return len(first.Seen(frames.KindFinish)) == 1 })
+	first.Die()
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+	if n := len(second.Seen(frames.KindFinish)); n != 1 {
+		t.Errorf("the second was asked %d times", n)
+	}
+	if m := h.member(name); !m.Primary {
+		t.Errorf("%+v", m)
+	}
+	armed := second.Seen(frames.KindArmed)
+	if last := armed[len(armed)-1].Armed; last.Primary != "w2" || !last.Resumed {
+		t.Errorf("armed with %+v", last)
+	}
+	h.Event([]byte("two"))
+	h.until("it has the event", func() bool { return strings.Join(second.Events(), ",") == "two" })
+	if e := strings.Join(first.Events(), ","); e != "one" {
+		t.Errorf("the first got the events %q", e)
+	}
+	h.CloseRun()
+	h.Event([]byte("three"))
+	h.until("it is told that it is over", func() bool { return len(second.Seen(frames.KindClosed)) == 1 })
+	if a := h.Account(); a.Captured != 0 {
+		t.Errorf("account %+v", a)
+	}
+}
+
+// TestEventsWait: events that come while there is no primary are kept for the next one.
+func TestEventsWait(t *testing.T) {
+	h := newHost(t, setup{})
+	w1 := h.writer("w1")
+	h.arm()
+	w1.Die()
+	h.until("w1 is gone", func() bool { return len(h.Members()) == 0 })
+	for i := range 3 {
+		h.Event([]byte{'a' + byte(i)})
+	}
+	w2 := h.writer("w2")
+	h.until("w2 has them", func() bool { return strings.Join(w2.Events(), "") == "abc" })
+}
+
+func TestFinishFails(t *testing.T) {
+	h := newHost(t, setup{})
+	h.consumer(dispatchtest.Config{Group: "writer", Name: "w1", Disk: h.disk, Finish: "no room"})
+	h.arm()
+	h.put(1)
+	h.drain()
+	_, err := h.Finish(t.Context(), summary(h, 1))
+	wantError(t, err, ErrFinish, "no room")
+	h.CloseRun()
+
+	h = newHost(t, setup{})
+	h.consumer(dispatchtest.Config{Group: "writer", Name: "w1", Disk: h.disk, NoFinish: true})
+	h.arm()
+	h.drain()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = h.Finish(ctx, summary(h, 0))
+	wantError(t, err, ErrFinish, "deadline")
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v is not the context's", err)
+	}
+}
+
+// TestRunsFollow: members serve one run after the other, and what they say late about one does no harm to the next.
+func TestRunsFollow(t *testing.T) {
+	h := newHost(t, setup{groups: []Group{writers, newest}, slots: 6, spare: 2})
+	w := h.writer("w1")
+	a := h.viewer("a1", true)
+	for i := range 3 {
+		h.arm()
+		h.put(10)
+		h.until("a has a frame", func() bool { return len(a.Held()) == 1 })
+		old := a.Held()
+		a.Step(1)
+		h.until("a has another", func() bool { return len(a.Held()) == 1 && a.Held()[0].Offer.Seq == 9 })
+		a.Step(1)
+		h.drain()
+		if _, err := h.Finish(t.Context(), summary(h, h.seq)); err != nil {
+			t.Error(err)
+		}
+		h.CloseRun()
+		h.until("both know", func() bool { return len(w.Seen(frames.KindClosed)) == i+1 && len(a.Seen(frames.KindClosed)) == i+1 })
+		_ = old
+		if err := errors.Join(h.slab.Remove(), h.slab.Close()); err != nil {
+			t.Fatal(err)
+		}
+		h.spec.Run = frames.NewRunID()
+		var err error
+		if h.slab, err = slab.Create(slab.Config{Dir: h.dir, Spec: h.spec, Slots: h.cfg.slots}); err != nil {
+			t.Fatal(err)
+		}
+		*h.disk = *dispatchtest.NewDisk(4)
+		h.seq = 0
+		h.resetReserve()
+	}
+}
+
+// TestLosses: ranges gather while one is on its way, are split at shards, and the table's end holds nothing up for good.
+func TestLosses(t *testing.T) {
+	h := newHost(t, setup{slots: 16})
+	w := h.holder("w1")
+	h.arm()
+	h.skip(1, frames.Dropped)
+	h.until("it is out", func() bool { return len(w.Losses()) == 1 })
+	h.skip(1, frames.Dropped)
+	h.skip(1, frames.Dropped)
+	h.skip(1, frames.Missed)
+	h.skip(10, frames.Missed) // to the middle of shard 3
+	if n := len(h.slab.Losses()); n != 3+3 {
+		t.Errorf("%d ranges wait, want 3 in shard 0 and one in each of the others", n)
+	}
+	h.until("all first ones are out", func() bool { return len(w.Losses()) == 4 })
+	if a := h.Account(); a.Lost[frames.Dropped] != 3 || a.Lost[frames.Missed] != 11 || a.Captured != 14 {
+		t.Errorf("account %+v", a)
+	}
+	w.Answer(frames.Durable)
+	h.put(2)
+	h.drain()
+	var got []frames.Loss
+	for _, s := range w.Seen(frames.KindLosses) {
+		if s.Seq < 4 {
+			got = append(got, s.Loss)
+		}
+	}
+	loss := func(seq, n uint64, why frames.State) frames.Loss {
+		return frames.Loss{Seq: seq, Count: n, FirstFrameID: seq + 1000, LastFrameID: seq + 999 + n, FirstNS: 1, LastNS: 2, Reason: why, Stage: frames.AtCamera}
+	}
+	want := []frames.Loss{loss(0, 1, frames.Dropped), loss(1, 2, frames.Dropped), loss(3, 1, frames.Missed)}
+	for i := range want {
+		want[i].LastNS = got[i].LastNS // a split's inner times are the nearer end's
+		if got[i] != want[i] {
+			t.Errorf("loss %d is %+v, want %+v", i, got[i], want[i])
+		}
+	}
+	if f := h.told(FramesLost); len(f) < 6 {
+		t.Errorf("told of %d ranges", len(f))
+	}
+}
+
+// TestLossTableFull: when too many ranges wait, the camera waits, and goes on where it was.
+func TestLossTableFull(t *testing.T) {
+	h := newHost(t, setup{k: 2})
+	w := h.holder("w1")
+	h.arm()
+	n := 0
+	var err error
+	for err == nil && n < 10000 {
+		err = h.trySkip(1, []frames.State{frames.Dropped, frames.Missed}[n%2])
+		n++
+	}
+	wantError(t, err, slab.ErrLossTable, "")
+	if h.seq != 4096 || h.slab.Captured() != 4096 {
+		t.Errorf("%d frames lost, %d captured", h.seq, h.slab.Captured())
+	}
+	err = h.trySkip(100, frames.Missed)
+	wantError(t, err, slab.ErrLossTable, "")
+	w.Answer(frames.Durable)
+	h.until("there is room", func() bool { return len(h.slab.Losses()) == 0 })
+	// A range that does not fit is taken in part: the rest is tried again.
+	w.Hold()
+	rest := frames.Loss{Seq: h.seq, Count: 10000, FirstFrameID: 1, LastFrameID: 10000, FirstNS: 1, LastNS: 2, Reason: frames.Missed, Stage: frames.AtCamera}
+	rest, err = h.Lose(rest)
+	wantError(t, err, slab.ErrLossTable, "")
+	if rest.Seq != h.seq+8192 || rest.Count != 1808 {
+		t.Errorf("what is left is %+v", rest)
+	}
+	w.Answer(frames.Durable)
+	h.until("the rest is taken", func() bool {
+		rest, err = h.Lose(rest)
+		return err == nil
+	})
+	h.seq += 10000
+	h.drain()
+	if a := h.Account(); a.Lost[frames.Missed] != 2048+10000 || a.Lost[frames.Dropped] != 2048 {
+		t.Errorf("account %+v", a)
+	}
+}
+
+// TestGiveUp: what is not durable when the deadline is over goes to the ledger; durable wins.
+func TestGiveUp(t *testing.T) {
+	h := newHost(t, setup{groups: []Group{writers, everyone, newest}, slots: 16, spare: 2})
+	w := h.holder("w1")
+	c := h.consumer(dispatchtest.Config{Group: "copy", Name: "c1", Hold: true})
+	a := h.viewer("a1", true)
+	h.arm()
+	h.put(10)
+	h.until("all is out", func() bool { return len(w.Held()) == 10 && len(c.Held()) == 10 && len(a.Held()) == 1 })
+	w.Step(3)
+	h.until("three are durable", func() bool { return h.Account().Durable == 3 })
+	h.End()
+	if err := h.GiveUp(frames.Stopped); err != nil {
+		t.Fatal(err)
+	}
+	h.checkAccounts()
+	// The writer had made two more durable when it heard of it.
+	w.Step(2)
+	h.until("five are durable", func() bool { return h.Account().Durable == 5 })
+	w.Answer(frames.Stopped)
+	c.Answer(frames.Durable)
+	a.Answer(frames.Durable)
+	h.drain()
+	acc := h.Account()
+	if acc.Durable+acc.Lost[frames.Stopped] != 10 || acc.Durable != 5 {
+		t.Errorf("account %+v", acc)
+	}
+	if n := h.disk.Counts(); n[frames.Durable] != 5 || n[frames.Stopped] != 5 {
+		t.Errorf("the disk has %v", n)
+	}
+}
+
+// TestHopeless: when the last writer cannot go on, the run is told so; while another can, it is not.
+func TestHopeless(t *testing.T) {
+	h := newHost(t, setup{slots: 16})
+	w1, w2 := h.holder("w1"), h.holder("w2")
+	h.arm()
+	h.put(8)
+	h.until("all is out", func() bool { return len(w1.Held()) == 4 && len(w2.Held()) == 4 })
+	w1.Fail("disk is broken", false)
+	h.until("w2 has all", func() bool { return len(w2.Held()) == 8 })
+	if isClosed(h.Hopeless()) {
+		t.Fatal("hopeless with a writer left")
+	}
+	if m := h.member("w1"); m.Failed != "disk is broken" || m.HeldFrames != 0 || m.Primary {
+		t.Errorf("w1 %+v", m)
+	}
+	if !h.member("w2").Primary {
+		t.Error("w2 is not the primary")
+	}
+	w2.Fail("disk is full", true)
+	select {
+	case <-h.Hopeless():
+	case <-time.After(dispatchtest.Patience):
+		t.Fatal("not hopeless")
+	}
+	if why, full := h.Failure(); why != "disk is full" || !full {
+		t.Errorf("failure %q, %v", why, full)
+	}
+	h.CloseRun()
+}
+
+// TestAllDie: writers that died come back, so there is hope.
+func TestAllDie(t *testing.T) {
+	h := newHost(t, setup{})
+	w := h.holder("w1")
+	h.arm()
+	h.put(2)
+	w.Die()
+	h.until("it is gone", func() bool { return len(h.Members()) == 0 })
+	if isClosed(h.Hopeless()) {
+		t.Error("hopeless")
+	}
+	h.writer("w2")
+	h.drain()
+}
