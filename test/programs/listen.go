@@ -16,13 +16,15 @@ type Messages[T any] struct {
 	mu      sync.Mutex
 	all     []T
 	changed chan struct{} // closed and renewed with each message
+	nc      *nats.Conn
 }
 
-// Listen subscribes to a subject with JSON messages until the test ends. A message that is no T fails the test.
-func Listen[T any](t *testing.T, url, subject string) *Messages[T] {
+// Connect connects to a broker until the test ends. A broker that is away for a while is found again.
+func Connect(t *testing.T, url string) *nats.Conn {
 	t.Helper()
 	closed := make(chan struct{})
-	nc, err := nats.Connect(url, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	nc, err := nats.Connect(url, nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
+		nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +32,14 @@ func Listen[T any](t *testing.T, url, subject string) *Messages[T] {
 		nc.Close()
 		<-closed
 	})
-	m := &Messages[T]{changed: make(chan struct{})}
+	return nc
+}
+
+// Listen subscribes to a subject with JSON messages until the test ends. A message that is no T fails the test.
+func Listen[T any](t *testing.T, url, subject string) *Messages[T] {
+	t.Helper()
+	nc := Connect(t, url)
+	m := &Messages[T]{changed: make(chan struct{}), nc: nc}
 	if _, err := nc.Subscribe(subject, func(msg *nats.Msg) {
 		var v T
 		if err := json.Unmarshal(msg.Data, &v); err != nil {
@@ -50,6 +59,9 @@ func Listen[T any](t *testing.T, url, subject string) *Messages[T] {
 	}
 	return m
 }
+
+// Close ends the connection to the broker before the test ends.
+func (m *Messages[T]) Close() { m.nc.Close() }
 
 // All returns what has come so far.
 func (m *Messages[T]) All() []T {

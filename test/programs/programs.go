@@ -2,7 +2,6 @@
 package programs
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,8 +63,8 @@ type Result struct {
 	Stderr string
 }
 
-// Command prepares a program whose environment has no SLUICE_ variable of ours, and which is killed when the test's
-// context ends.
+// Command prepares a program whose environment has no SLUICE_ variable of ours. When the test's context ends it is asked
+// to end, and killed where it does not.
 func (p *Programs) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(p.Dir, name), args...)
 	for _, e := range os.Environ() {
@@ -72,48 +72,9 @@ func (p *Programs) Command(ctx context.Context, name string, args ...string) *ex
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
-}
-
-// Running is a program that was started.
-type Running struct {
-	cmd            *exec.Cmd
-	stdout, stderr bytes.Buffer
-}
-
-// Start starts a program. It is killed when the test ends before Wait.
-func (p *Programs) Start(t *testing.T, name string, args ...string) *Running {
-	t.Helper()
-	r := &Running{cmd: p.Command(t.Context(), name, args...)}
-	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
-	if err := r.cmd.Start(); err != nil {
-		t.Fatalf("%s %q: %v", name, args, err)
-	}
-	t.Cleanup(func() { // the context has ended
-		if r.cmd.ProcessState == nil {
-			_ = r.cmd.Wait() // killed: its error says so
-		}
-	})
-	return r
-}
-
-// Signal sends a signal to the program.
-func (r *Running) Signal(t *testing.T, s os.Signal) {
-	t.Helper()
-	if err := r.cmd.Process.Signal(s); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Wait waits for the program's end.
-func (r *Running) Wait(t *testing.T) Result {
-	t.Helper()
-	err := r.cmd.Wait()
-	if exitErr := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exitErr) {
-		t.Fatalf("%q: %v\n%s", r.cmd.Args, err, r.stderr.String())
-	}
-	return Result{Code: r.cmd.ProcessState.ExitCode(), Stdout: r.stdout.String(), Stderr: r.stderr.String()}
 }
 
 // Run runs a program to its end.

@@ -1,0 +1,126 @@
+package programs
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/sluicedaq/sluice/internal/camera/sim"
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/store"
+	"github.com/sluicedaq/sluice/internal/vfs"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// CheckFrames reads every frame that a simulated camera's run has in its store. A durable frame must have exactly the
+// pixels of its seq, a lost one must be empty and in a ledger under the reason that its state names. The counts must be
+// the summary's. It returns how many frames are in which state.
+func CheckFrames(t *testing.T, s run.Summary) map[frames.State]uint64 {
+	t.Helper()
+	r, err := store.OpenReader(vfs.OS{}, s.Store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if r.Len() != s.Captured {
+		t.Errorf("the store has %d frames, %d were captured", r.Len(), s.Captured)
+	}
+	counts := CheckPrefix(t, r, s.Source, Ledger(t, s.Store))
+	lost := uint64(0)
+	for state, n := range counts {
+		if state != frames.Durable {
+			lost += n
+			if s.LostByReason[state.String()] != n {
+				t.Errorf("%d frames are %s, the summary has %d", n, state, s.LostByReason[state.String()])
+			}
+		}
+	}
+	if counts[frames.Durable] != s.Written || lost != s.Lost {
+		t.Errorf("%d frames durable and %d lost, the summary has %d and %d", counts[frames.Durable], lost, s.Written, s.Lost)
+	}
+	return counts
+}
+
+// CheckPrefix is CheckFrames for what a reader sees, with the reasons that the ledgers give for each lost frame.
+func CheckPrefix(t *testing.T, r *store.Reader, source string, ledger map[uint64][]frames.State) map[frames.State]uint64 {
+	t.Helper()
+	pattern, size, err := sim.Expected(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, empty := make([]byte, size), make([]byte, size)
+	var got []byte
+	counts := map[frames.State]uint64{}
+	for seq := range r.Len() {
+		row, err := r.Row(seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err = r.Frame(got[:0], seq); err != nil {
+			t.Fatal(err)
+		}
+		counts[row.State]++
+		if row.State != frames.Durable {
+			if !bytes.Equal(got, empty) {
+				t.Fatalf("frame %d is %s and has pixels", seq, row.State)
+			}
+			if !slices.Contains(ledger[seq], row.State) {
+				t.Fatalf("frame %d is %s, the ledgers say %v", seq, row.State, ledger[seq])
+			}
+			continue
+		}
+		if pattern.Fill(want, seq); !bytes.Equal(got, want) {
+			t.Fatalf("frame %d is not what the camera made", seq)
+		}
+	}
+	return counts
+}
+
+// Ledger reads all of a store's ledgers with nothing of the store's own code: the reasons for each lost frame.
+func Ledger(t *testing.T, path string) map[uint64][]frames.State {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(path, "ledger", "*.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := map[uint64][]frames.State{}
+	for _, name := range files {
+		for _, line := range Lines[struct {
+			Seq, Count uint64
+			Reason     frames.State
+		}](t, name) {
+			for seq := line.Seq; seq < line.Seq+line.Count; seq++ {
+				reasons[seq] = append(reasons[seq], line.Reason)
+			}
+		}
+	}
+	return reasons
+}
+
+// Lines decodes a file of JSON lines.
+func Lines[T any](t *testing.T, path string) []T {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var list []T
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var v T
+		if err := json.Unmarshal(lines.Bytes(), &v); err != nil {
+			t.Fatalf("%s: %v\n%s", path, err, lines.Bytes())
+		}
+		list = append(list, v)
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
