@@ -93,7 +93,7 @@ func (s *session) prepare() error {
 	now := time.Now().UTC()
 	s.spec = run.Spec{
 		Run: id, Camera: c.cfg.Camera, Geometry: g, FPS: s.info.FPS, Frames: uint64(opts.Frames),
-		ShardFrames: uint64(opts.ShardFrames), Store: opts.Store, Codec: string(opts.Compress.Codec), Level: opts.Compress.Level,
+		ShardFrames: uint64(opts.ShardFrames), Store: opts.Store, Codec: opts.Compress.Codec, Level: opts.Compress.Level,
 		PixelSizeUM: float64(opts.PixelSize), Meta: opts.Meta, Device: s.info.Device, Source: camera.Redact(opts.Source),
 		Software: config.Software(), Host: c.cfg.Host, Started: now,
 	}
@@ -139,7 +139,7 @@ func (s *session) size() error {
 			ErrBudget, config.ByteSize(budget), s.slots, s.info.Geometry, config.ByteSize(stride), config.ByteSize(int64(least)*stride), s.spare)
 	}
 	if budget > free {
-		return fmt.Errorf("%w: %s is more than the %s of memory that is free", ErrBudget, config.ByteSize(budget), config.ByteSize(free))
+		return fmt.Errorf("%w: %s is more than the %s of memory that is free", ErrBudget, config.ByteSize(budget), config.ByteSize(free>>20<<20))
 	}
 	return nil
 }
