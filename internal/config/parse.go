@@ -158,6 +158,7 @@ func (r *resolver) explain(err error) error {
 	text = strings.Join(strings.Fields(text), " ")
 	// The parser takes a negative number for a flag, and says so in its own words.
 	text = regexp.MustCompile(`expected .* but got ("-[^"]*") \(.* flag\);.*$`).ReplaceAllString(text, "$1 begins with a dash: want a value, and none of less than zero")
+	text = regexp.MustCompile(`expected .* but got "EOL".*$`).ReplaceAllString(text, "its value is missing")
 	if m := regexp.MustCompile(`^--([a-z-]+)\b`).FindStringSubmatch(text); len(m) == 2 && r.from[m[1]] != "" {
 		text += " (from " + r.from[m[1]] + ")"
 	}
