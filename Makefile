@@ -71,7 +71,7 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 		done; \
 	done
 
-bench: ## benchmarks: BENCH=name, BENCHTIME=1s; compare two outputs with `go tool -modfile tools/go.mod benchstat`
+bench: ## benchmarks: BENCH=name, BENCHTIME=1s; compare two outputs with `go tool -modfile=tools/go.mod benchstat`
 	CGO_ENABLED=0 go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PKGS)
 
 demo: build ## ten seconds of a simulated camera through three processes to disk and to spectra
