@@ -189,7 +189,7 @@ func (d *Dispatcher) leave(m *member, why error) {
 		}
 		return
 	}
-	d.note(Fact{Kind: MemberLost, Member: m.name, Group: d.cfg.Groups[m.group].Name, Reason: why.Error(), Frames: m.outstanding})
+	d.note(Fact{Kind: MemberLost, Member: m.name, Group: d.cfg.Groups[m.group].Name, PID: m.conn.Peer().Join.PID, Reason: why.Error(), Frames: m.outstanding})
 	if !slices.Contains(d.members, m) { // its successor was faster
 		return
 	}

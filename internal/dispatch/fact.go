@@ -9,7 +9,7 @@ type FactKind string
 const (
 	MemberJoined    FactKind = "member joined"    // Group, PID
 	MemberRestarted FactKind = "member restarted" // Group, PID
-	MemberLost      FactKind = "member lost"      // Group, Frames, Reason
+	MemberLost      FactKind = "member lost"      // Group, PID, Frames, Reason
 	MemberFailed    FactKind = "member failed"    // Reason
 	MemberRefused   FactKind = "member refused"   // Reason
 	Reclaimed       FactKind = "reclaimed"        // Seq
