@@ -120,15 +120,24 @@ func (OS) Free(path string) (uint64, error) {
 	return st.Bavail * uint64(st.Bsize), nil
 }
 
-// Lock implements [Volume] with flock. The kernel can't wake a waiter by a context, so it asks again and again,
-// at most 20 ms apart.
+// Lock implements [Volume] with flock.
 func (OS) Lock(ctx context.Context, path string) (io.Closer, error) {
+	return flock(ctx, path, unix.LOCK_EX)
+}
+
+// LockShared implements [Volume] with flock.
+func (OS) LockShared(ctx context.Context, path string) (io.Closer, error) {
+	return flock(ctx, path, unix.LOCK_SH)
+}
+
+// flock takes a lock. The kernel can't wake a waiter by a context, so it asks again and again, at most 20 ms apart.
+func flock(ctx context.Context, path string, how int) (io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
-		err := retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+		err := retry(func() error { return unix.Flock(int(f.Fd()), how|unix.LOCK_NB) })
 		switch {
 		case err == nil:
 			return f, nil

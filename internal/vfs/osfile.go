@@ -123,9 +123,14 @@ func (o *osFile) check(off int64, bs ...[]byte) error {
 	if !o.aligned {
 		return nil
 	}
+	return checkAligned(o.f.Name(), off, bs...)
+}
+
+// checkAligned refuses memory, offsets and lengths that direct access can't use.
+func checkAligned(path string, off int64, bs ...[]byte) error {
 	for _, b := range bs {
 		if off%Block != 0 || len(b)%Block != 0 || !Aligned(b) {
-			return fmt.Errorf("writing %d bytes at %d of %s: %w", len(b), off, o.f.Name(), ErrUnaligned)
+			return fmt.Errorf("writing %d bytes at %d of %s: %w", len(b), off, path, ErrUnaligned)
 		}
 	}
 	return nil

@@ -66,6 +66,9 @@ type Volume interface {
 	// process. It waits until ctx ends; the error then wraps [ErrLocked] and the context's. The lock ends with
 	// Close of what is returned, or with the process.
 	Lock(ctx context.Context, path string) (io.Closer, error)
+	// LockShared is Lock, except that several can hold the lock in this way at once: only Lock's holders and they
+	// exclude each other.
+	LockShared(ctx context.Context, path string) (io.Closer, error)
 }
 
 // File is an open file. Its methods may be called concurrently, except that no two writes may overlap and

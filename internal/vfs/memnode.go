@@ -1,0 +1,141 @@
+package vfs
+
+import (
+	"io/fs"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// node is a file or a folder of a Mem, whose mutex guards it.
+type node struct {
+	data  []byte   // what is read
+	disk  []byte   // what a crash leaves in any case
+	dirty []change // what was done to data and not synced, in order
+
+	entries map[string]*node // what is found; nil for a file
+	kept    map[string]*node // what a crash leaves in any case
+
+	names   int   // in how many folders it is found
+	handles int   // how often it is open
+	charged int64 // bytes that it takes of the disk
+	locked  int   // 1 for each shared holder, lockHolders for the exclusive one
+}
+
+// change is a write at off, or where b is nil a new size.
+type change struct {
+	off int64
+	b   []byte
+}
+
+func newFolder() *node { return &node{entries: map[string]*node{}, kept: map[string]*node{}} }
+
+func (n *node) isDir() bool { return n.entries != nil }
+
+// write changes what is read.
+func (n *node) write(b []byte, off int64) {
+	c := change{off, append([]byte{}, b...)}
+	n.data = c.apply(n.data)
+	n.dirty = append(n.dirty, c)
+}
+
+func (n *node) resize(size int64) {
+	c := change{off: size}
+	n.data = c.apply(n.data)
+	n.dirty = append(n.dirty, c)
+}
+
+// apply returns data with the change.
+func (c change) apply(data []byte) []byte {
+	if c.b == nil {
+		return sized(data, c.off)
+	}
+	data = sized(data, max(int64(len(data)), c.off+int64(len(c.b))))
+	copy(data[c.off:], c.b)
+	return data
+}
+
+// sized returns data with another length, zeros behind its end.
+func sized(data []byte, size int64) []byte {
+	if have := int64(len(data)); size > have {
+		data = slices.Grow(data, int(size-have))[:size]
+		clear(data[have:])
+	}
+	return data[:size]
+}
+
+// sync makes the disk have every change.
+func (n *node) sync() {
+	for _, c := range n.dirty {
+		n.disk = c.apply(n.disk)
+	}
+	n.dirty = nil
+}
+
+// torn is what a crash may leave: the changes that were not synced survive in pieces of 512 or of 4096 bytes, each
+// by chance.
+func (n *node) torn(r *chance) []byte {
+	data := slices.Clone(n.disk)
+	for _, c := range n.dirty {
+		for _, part := range c.parts(r.grain) {
+			if r.survives() {
+				data = part.apply(data)
+			}
+		}
+	}
+	return data
+}
+
+// parts cuts a write at the multiples of grain.
+func (c change) parts(grain int64) []change {
+	if c.b == nil {
+		return []change{c}
+	}
+	var ps []change
+	for off, b := c.off, c.b; len(b) > 0; {
+		k := min(int64(len(b)), grain-off%grain)
+		ps = append(ps, change{off, b[:k]})
+		off, b = off+k, b[k:]
+	}
+	return ps
+}
+
+// chance decides what survives a crash.
+type chance struct {
+	rng   *rand.Rand
+	grain int64
+	of    int // how many of four changes survive
+}
+
+func newChance(seed uint64) *chance {
+	r := &chance{rng: rand.New(rand.NewPCG(seed, 0x51)), grain: 512}
+	if r.rng.IntN(2) == 0 {
+		r.grain = Block
+	}
+	r.of = r.rng.IntN(5)
+	return r
+}
+
+func (r *chance) survives() bool { return r.rng.IntN(4) < r.of }
+
+// memInfo describes a node.
+type memInfo struct {
+	name string
+	size int64
+	dir  bool
+}
+
+var _ fs.FileInfo = memInfo{}
+
+func (i memInfo) Name() string       { return i.name }
+func (i memInfo) Size() int64        { return i.size }
+func (i memInfo) ModTime() time.Time { return time.Time{} }
+func (i memInfo) IsDir() bool        { return i.dir }
+func (i memInfo) Sys() any           { return nil }
+
+func (i memInfo) Mode() fs.FileMode {
+	if i.dir {
+		return fs.ModeDir | 0o755
+	}
+	return 0o644
+}
