@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -40,6 +41,7 @@ type setup struct {
 	join    time.Duration
 	hung    time.Duration // patience: nobody hangs
 	reclaim time.Duration // patience
+	fate    linktest.Rule // of what acquire sends
 }
 
 // host is acquire's side of a camera, and the frames' producer.
@@ -113,6 +115,7 @@ func (h *host) up() {
 		names[i] = g.Name
 	}
 	transport := linktest.NewFaults(h.transport())
+	transport.Set(h.cfg.fate)
 	listener, err := link.Listen(link.ListenerConfig{
 		Transport: transport, Base: "sluice.cam0", Timing: dispatchtest.Timing, Groups: names,
 		Alive: shm.Alive(h.dir, "cam0"), AlivePeriod: 5 * time.Millisecond,
@@ -281,7 +284,7 @@ func (h *host) drain() {
 	select {
 	case <-h.Drained():
 	case <-time.After(dispatchtest.Patience):
-		h.t.Fatalf("not drained: %+v", h.Account())
+		h.t.Fatalf("not drained: %s", h.dump())
 	}
 	h.audit()
 }
@@ -434,4 +437,30 @@ func wantError(t *testing.T, err, want error, text string) {
 	if !errors.Is(err, want) || err == nil || !contains(err.Error(), text) {
 		t.Errorf("error %v, want %v with %q", err, want, text)
 	}
+}
+
+// dump says what a run that does not drain waits for.
+func (h *host) dump() string {
+	text := fmt.Sprintf("%+v\n", h.Account())
+	d := h.Dispatcher
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, m := range d.members {
+		p := m.conn.Peer()
+		text += fmt.Sprintf("%s: ready %v, gone %v, failed %q, %d in hand, %d unconfirmed, heard %s ago\n",
+			m.name, m.ready, m.gone, m.failed, m.outstanding, p.Unconfirmed, time.Since(p.Heard))
+	}
+	for i, g := range d.run.groups {
+		text += fmt.Sprintf("%s: quiet %v\n", h.cfg.groups[i].Name, g.quiet())
+	}
+	if s := d.run.shards; s != nil {
+		for no, sh := range s.open {
+			owner := "nobody"
+			if sh.owner != nil {
+				owner = sh.owner.name
+			}
+			text += fmt.Sprintf("shard %d, epoch %d of %s: frames %v, losses %d; on the disk: sealed %d\n", no, sh.epoch, owner, sh.slots, len(sh.loss), h.disk.Sealed(no))
+		}
+	}
+	return text
 }

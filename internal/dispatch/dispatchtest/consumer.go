@@ -42,6 +42,8 @@ type Config struct {
 	// Finish is the error of its answer to Finish; NoFinish has it not answer.
 	Finish   string
 	NoFinish bool
+	// Fate decides on what it sends; nil lets everything arrive.
+	Fate linktest.Rule
 }
 
 // Consumer is a member that does as it is told. Its methods may be called concurrently.
@@ -92,6 +94,9 @@ func Join(t testing.TB, cfg Config) *Consumer {
 		c.mu.Lock()
 		c.conn = p.Conn
 		c.mu.Unlock()
+		if cfg.Fate != nil {
+			return cfg.Fate(p)
+		}
 		return linktest.Fate{Copies: 1}
 	})
 	logger := slog.New(slog.DiscardHandler)
@@ -270,6 +275,7 @@ func (c *Consumer) answer(outcome frames.State) {
 	for _, f := range c.held {
 		if c.cfg.Disk == nil || c.cfg.Disk.put(f.Offer.Seq, f.Offer.Epoch, outcome) {
 			done = append(done, f)
+			c.reseal(f.Offer.Seq, f.Offer.Epoch)
 		}
 	}
 	c.held = nil
@@ -287,12 +293,18 @@ func (c *Consumer) answer(outcome frames.State) {
 			continue
 		}
 		settled = append(settled, l)
-		if shard := l.Seq / c.cfg.Disk.K; c.cfg.Disk.Sealed(shard) == l.Epoch {
-			c.shards[shard] = l.Epoch // it was sealed with the loss unsettled, which acquire refused: say so again
-		}
+		c.reseal(l.Seq, l.Epoch)
 	}
 	c.losses = nil
 	c.member.Settle(settled)
+}
+
+// reseal has a frame's shard reported again where it is sealed already: acquire did not believe it while it had no
+// answer about this frame. c.mu is held.
+func (c *Consumer) reseal(seq, epoch uint64) {
+	if c.cfg.Disk != nil && epoch != 0 && c.cfg.Disk.Sealed(seq/c.cfg.Disk.K) == epoch {
+		c.shards[seq/c.cfg.Disk.K] = epoch
+	}
 }
 
 // seal seals every shard that is complete. c.mu is held.
