@@ -136,7 +136,11 @@ func operate(ctx, serving context.Context, hard <-chan struct{}, opts config.Acq
 	if opts.Start {
 		g.Go(func() error {
 			defer cancel()
-			if _, err := c.Start(ctx, bus.RunRequest{}); err != nil {
+			goesOn, err := c.Resumed(ctx) // a run from before this process is the one run then
+			if err == nil && !goesOn {
+				_, err = c.Start(ctx, bus.RunRequest{})
+			}
+			if err != nil {
 				return err
 			}
 			summary, err := c.Wait(context.WithoutCancel(ctx))

@@ -8,6 +8,8 @@ var (
 	ErrBudget = errors.New("budget")
 	// ErrState marks a request that the present state does not allow.
 	ErrState = errors.New("not now")
+	// ErrDisarmed marks an arming that was given up: someone asked for a stop, or acquire ends.
+	ErrDisarmed = errors.New("disarmed")
 	// ErrStalled marks a camera that sends nothing any more.
 	ErrStalled = errors.New("camera stalled")
 )

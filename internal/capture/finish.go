@@ -23,7 +23,7 @@ const (
 // run captures, drains and completes the run. The error is set when the run could not be completed: close then leaves
 // its slab for the next start.
 func (s *session) run() (run.Summary, error) {
-	endedBy := run.EndedInterrupted
+	endedBy := s.earlierEnd()
 	if s.cam != nil {
 		s.c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventStarted, Text: "started"})
 		endedBy = s.captureAll()
@@ -48,6 +48,18 @@ func (s *session) run() (run.Summary, error) {
 	s.c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventFinished, Text: "finished: ended by " + summary.EndedBy, Summary: &summary})
 	s.flush()
 	return summary, err
+}
+
+// earlierEnd is what ended the capture of a run that is only drained.
+func (s *session) earlierEnd() string {
+	switch {
+	case s.slab.Phase() == slab.Capturing:
+		return run.EndedInterrupted
+	case s.spec.Frames > 0 && s.slab.Captured() >= s.spec.Frames:
+		return run.EndedFrames
+	default:
+		return run.EndedStop
+	}
 }
 
 // flush waits a while until all events are published.
@@ -90,8 +102,8 @@ func (s *session) captureAll() string {
 	if err != nil {
 		s.warnings = append(s.warnings, err.Error())
 	}
-	if err := s.cam.Close(); err != nil {
-		s.warnings = append(s.warnings, "close the camera: "+err.Error())
+	if err := s.closeCamera(); err != nil {
+		s.warnings = append(s.warnings, err.Error())
 	}
 	return endedBy
 }

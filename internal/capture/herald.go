@@ -33,6 +33,9 @@ type news struct {
 	holder       func() string
 }
 
+// maxRuns bounds the runs whose events are numbered.
+const maxRuns = 64
+
 // NewHerald returns a Herald; Run makes it work.
 func NewHerald(p *bus.Publisher, logger *slog.Logger) *Herald {
 	h := &Herald{publisher: p, logger: logger, n: map[frames.RunID]uint64{}, kick: make(chan struct{}, 1), idle: make(chan struct{})}
@@ -126,6 +129,9 @@ func (h *Herald) publish(n news) {
 	h.mu.Lock()
 	h.n[n.run]++
 	n.event.N = h.n[n.run]
+	if len(h.n) > maxRuns { // of runs that ended otherwise than by being finished
+		clear(h.n)
+	}
 	if n.event.Kind == bus.EventFinished {
 		delete(h.n, n.run)
 	}

@@ -26,7 +26,7 @@ type loop struct {
 	// idOffset and nsOffset continue frame ids and device times where an earlier acquire left them.
 	idOffset uint64
 	nsOffset int64
-	first    bool
+	first    bool // the next frame is the first one
 	// holding is set while a camera that cannot stop is treated as paused.
 	holding bool
 	since   time.Time
@@ -52,8 +52,11 @@ func (s *session) capture() (string, error) {
 	}
 	l.watch = time.AfterFunc(l.stall, func() { s.end(ErrStalled) })
 	defer l.watch.Stop()
-	if s.opts.Duration > 0 {
-		defer time.AfterFunc(s.opts.Duration, func() { s.stop(run.EndedDuration) }).Stop()
+	if left := s.opts.Duration; left > 0 {
+		if first, _, _, _ := s.slab.Last(); s.resumed && first > 0 {
+			left -= time.Since(time.Unix(0, first))
+		}
+		defer time.AfterFunc(max(left, 0), func() { s.stop(run.EndedDuration) }).Stop()
 	}
 	if err := s.cam.Start(s.ctx); err != nil {
 		return l.ended(err)
@@ -139,7 +142,13 @@ func (l *loop) grab(room bool) (kept bool, err error) {
 	if st.Anomaly == camera.Repeated {
 		return false, nil
 	}
-	h := l.header(g, st)
+	if l.first && l.session.resumed {
+		l.join(g, &st)
+	}
+	l.first = false
+	h := frames.Header{
+		Run: l.spec.Run, FrameID: st.FrameID + l.idOffset, DeviceNS: g.DeviceNS + l.nsOffset, HostNS: g.HostNS, Geometry: l.spec.Geometry,
+	}
 	if st.Missed > 0 {
 		reason := frames.Missed
 		if l.holding {
@@ -149,23 +158,21 @@ func (l *loop) grab(room bool) (kept bool, err error) {
 		if l.until > 0 {
 			n = min(n, l.until-l.seq)
 		}
-		l.lost(n, h.FrameID-st.Missed, reason, frames.AtCamera)
-		if l.until > 0 && l.seq >= l.until {
-			return false, nil
+		if err := l.lost(n, h.FrameID-st.Missed, reason, frames.AtCamera); err != nil || l.until > 0 && l.seq >= l.until {
+			return false, err
 		}
 	}
 	h.Seq = l.seq
 	if g.Incomplete {
-		l.lost(1, h.FrameID, frames.Incomplete, frames.AtCamera)
-		return false, nil
+		return false, l.lost(1, h.FrameID, frames.Incomplete, frames.AtCamera)
 	}
 	if !room {
-		reason, err := l.admit()
-		if err != nil || reason != 0 {
-			if reason != 0 {
-				l.lost(1, h.FrameID, reason, frames.AtAcquire)
-			}
-			return false, err
+		reason, why := l.admit()
+		if reason != 0 {
+			return false, errors.Join(why, l.lost(1, h.FrameID, reason, frames.AtAcquire))
+		}
+		if why != nil {
+			return false, why
 		}
 	}
 	return true, l.keep(h)
@@ -175,6 +182,7 @@ func (l *loop) grab(room bool) (kept bool, err error) {
 // for such cameras: pause loses everything until the budget is open again, drop the frames that do not fit.
 func (l *loop) admit() (frames.State, error) {
 	asked, _ := l.asked.get()
+	asked = asked && !l.info.CanPause // one that can is paused before its next frame
 	if asked || l.holding {
 		if asked || l.budget.Gauge().State != backpressure.Open {
 			l.hold("the camera cannot stop")
@@ -203,12 +211,12 @@ func (l *loop) admit() (frames.State, error) {
 func (l *loop) keep(h frames.Header) error {
 	slot, ok := l.slab.Take()
 	if !ok {
-		return fmt.Errorf("%w: the budget has room for frame %d but the slab has no slot", ErrBudget, h.Seq)
+		return errors.Join(fmt.Errorf("%w: it has room for frame %d but the slab has no slot", ErrBudget, h.Seq), l.budget.Release(l.stride))
 	}
 	if err := l.cam.Retrieve(l.slab.Pixels(slot)); err != nil {
 		l.slab.Discard(slot)
-		l.lost(1, h.FrameID, frames.Incomplete, frames.AtCamera)
-		return errors.Join(fmt.Errorf("retrieve frame %d: %w", h.Seq, err), l.budget.Release(l.stride))
+		lost := l.lost(1, h.FrameID, frames.Incomplete, frames.AtCamera)
+		return errors.Join(fmt.Errorf("retrieve frame %d: %w", h.Seq, err), lost, l.budget.Release(l.stride))
 	}
 	rec := l.slab.Commit(slot, h, l.mask)
 	l.advance(1)
@@ -216,30 +224,40 @@ func (l *loop) keep(h frames.Header) error {
 	return nil
 }
 
-// header describes a grabbed frame; its ids and times go on from those of an earlier acquire.
-func (l *loop) header(g camera.Grabbed, st camera.Step) frames.Header {
-	if l.first {
-		l.first = false
-		if _, lastNS, frameID, deviceNS := l.slab.Last(); l.resumedRun() {
-			if st.FrameID <= frameID {
-				l.idOffset = frameID + 1 + st.Missed - st.FrameID
-			}
-			if g.DeviceNS <= deviceNS {
-				l.nsOffset = deviceNS + (g.HostNS - lastNS) - g.DeviceNS
-			}
-		}
+// join has the ids and times of a resumed run go on from those of the earlier acquire; g is its first frame here.
+func (l *loop) join(g camera.Grabbed, st *camera.Step) {
+	_, _, frameID, deviceNS := l.slab.Last()
+	if _, ok := l.cam.(camera.Seeker); ok && l.info.IDBits > 0 {
+		// It was told which frame to begin with, so that its first id tells of frames missed before it.
+		st.Missed = ahead(st.FrameID, frameID+1, l.info)
 	}
-	return frames.Header{
-		Run: l.spec.Run, FrameID: st.FrameID + l.idOffset, DeviceNS: g.DeviceNS + l.nsOffset, HostNS: g.HostNS, Geometry: l.spec.Geometry,
+	if st.FrameID <= frameID {
+		l.idOffset = frameID + 1 + st.Missed - st.FrameID
+	}
+	if g.DeviceNS <= deviceNS { // its clock has begun anew
+		l.nsOffset = deviceNS + (g.HostNS - l.lastNS) - g.DeviceNS
 	}
 }
 
-func (l *loop) resumedRun() bool { return l.session.resumed }
+// ahead is how far a device's id is ahead of the expected one, on the ids' cycle.
+func ahead(id, want uint64, info camera.Info) uint64 {
+	if info.IDBits == 64 {
+		return id - min(want, id)
+	}
+	cycle := uint64(1) << info.IDBits
+	if info.IDSkipsZero {
+		cycle--
+	}
+	return (id%cycle + cycle - want%cycle) % cycle
+}
 
-// lost ledgers n frames from the next seq on.
-func (l *loop) lost(n, frameID uint64, reason frames.State, stage frames.Stage) {
-	l.lose(l.seq, n, frameID, reason, stage)
+// lost ledgers n frames from the next seq on. After an error the run ends: the rest of the range is not part of it.
+func (l *loop) lost(n, frameID uint64, reason frames.State, stage frames.Stage) error {
+	if err := l.lose(l.seq, n, frameID, reason, stage); err != nil {
+		return err
+	}
 	l.advance(n)
+	return nil
 }
 
 // advance moves on by n frames.
@@ -248,27 +266,32 @@ func (l *loop) advance(n uint64) {
 	l.next.Store(l.seq)
 }
 
-// lose ledgers n frames from seq on. While too many ranges wait for their ledger lines, the camera waits.
-func (s *session) lose(seq, n, frameID uint64, reason frames.State, stage frames.Stage) {
+// lose ledgers n frames from seq on. While too many ranges wait for their ledger lines the camera waits, unless the
+// capture is to end: the error is the reason then.
+func (s *session) lose(seq, n, frameID uint64, reason frames.State, stage frames.Stage) error {
 	now := time.Now().UnixNano()
 	loss := frames.Loss{
 		Seq: seq, Count: n, FirstFrameID: frameID, LastFrameID: frameID + n - 1, FirstNS: now, LastNS: now, Reason: reason, Stage: stage,
 	}
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
+	var again <-chan time.Time
 	for {
-		var err error
-		if loss, err = s.c.cfg.Dispatcher.Lose(loss); err == nil {
-			return
+		rest, err := s.c.cfg.Dispatcher.Lose(loss)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, slab.ErrLossTable):
+			return fmt.Errorf("account for lost frames: %w", err)
 		}
-		if !errors.Is(err, slab.ErrLossTable) {
-			s.c.cfg.Logger.Error("account of lost frames", "error", err)
-			return
+		loss = rest
+		if again == nil {
+			tick := time.NewTicker(10 * time.Millisecond)
+			defer tick.Stop()
+			again = tick.C
 		}
 		select {
-		case <-tick.C:
-		case <-s.quit:
-			return
+		case <-again:
+		case <-s.ctx.Done():
+			return context.Cause(s.ctx)
 		}
 	}
 }

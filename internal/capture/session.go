@@ -32,8 +32,10 @@ type session struct {
 	budget  *backpressure.Budget
 	reserve *backpressure.Budget
 	onFull  backpressure.OnFull
-	resumed bool
 	slots   int
+	// resumed is set for a run of an earlier acquire, which had its newest frame at lastNS.
+	resumed bool
+	lastNS  int64
 	spare   int // slots of the reserve
 	// warnings are for the summary.
 	warnings []string
@@ -112,6 +114,7 @@ func (s *session) prepare() error {
 	if s.spec.Config, err = config.Effective(&opts); err != nil {
 		return err
 	}
+	s.spec.Config["source"] = s.spec.Source // without passwords of any kind
 	if s.slab, err = slab.Create(slab.Config{Dir: c.cfg.ShmDir, Spec: s.spec, Slots: s.slots}); err != nil {
 		return err
 	}
@@ -214,9 +217,21 @@ func (s *session) armed() bus.Armed {
 // discard undoes an arming.
 func (s *session) discard() {
 	s.c.cfg.Dispatcher.CloseRun()
-	if err := errors.Join(s.cam.Close(), s.slab.Remove(), s.slab.Close()); err != nil {
+	s.end(nil)
+	if err := errors.Join(s.closeCamera(), s.slab.Remove(), s.slab.Close()); err != nil {
 		s.c.cfg.Logger.Warn("undo the arming", "error", err)
 	}
+}
+
+// closeCamera closes the camera, if the session has one.
+func (s *session) closeCamera() error {
+	if s.cam == nil {
+		return nil
+	}
+	if err := s.cam.Close(); err != nil {
+		return fmt.Errorf("close the camera: %w", err)
+	}
+	return nil
 }
 
 // stop ends the capture; the drain follows. The first reason counts.
@@ -244,82 +259,6 @@ func (s *session) transition(t backpressure.Transition) {
 		}
 	}
 	s.c.cfg.Herald.Backpressure(s.spec.Run, b, func() string { name, _ := s.c.cfg.Dispatcher.Holder(); return name })
-}
-
-// resumeSession makes the session of a run that a killed acquire left.
-func (c *Controller) resumeSession(sl *slab.Slab) *session {
-	s := &session{c: c, opts: c.cfg.Defaults, spec: sl.Spec(), slab: sl, slots: sl.Slots(), resumed: true, asked: newToggle(), quit: make(chan struct{})}
-	s.ctx, s.end = context.WithCancelCause(context.Background())
-	s.info.Geometry = s.spec.Geometry
-	s.next.Store(sl.Captured())
-	s.opts.Frames = config.Count(s.spec.Frames)
-	s.spare = min(reserve(s.opts), sl.Slots()-2)
-	return s
-}
-
-// reoffer has the members take the run up again, and opens the camera where the capture goes on.
-func (s *session) reoffer(ctx context.Context) error {
-	if err := s.account(); err != nil {
-		return err
-	}
-	err := s.c.cfg.Dispatcher.Arm(ctx, dispatch.RunConfig{
-		Slab: s.slab, Budget: s.budget, Reserve: s.reserve, Resumed: true, Grace: 2*s.c.cfg.Heartbeat + 500*time.Millisecond,
-	})
-	if err != nil {
-		return err
-	}
-	if !s.c.cfg.Continue || s.slab.Phase() != slab.Capturing {
-		return nil
-	}
-	return s.reopen(ctx)
-}
-
-// reopen opens the camera again. What it made while there was no acquire is lost with a free-running camera, and was
-// never made with one that only produces when it is asked.
-func (s *session) reopen(ctx context.Context) error {
-	cam, err := s.c.cfg.Open(ctx, s.opts.Source)
-	if err != nil {
-		return err
-	}
-	if err := s.join(cam); err != nil {
-		return errors.Join(err, cam.Close())
-	}
-	return nil
-}
-
-// join makes cam the camera of a run that an earlier acquire began.
-func (s *session) join(cam camera.Camera) error {
-	info := cam.Info()
-	if info.Geometry != s.spec.Geometry {
-		return fmt.Errorf("%w: %s gives frames of %s, the run has %s", camera.ErrSource, s.spec.Source, info.Geometry, s.spec.Geometry)
-	}
-	policy, err := backpressure.ParseOnFull(string(s.opts.OnFull))
-	if err != nil {
-		return err
-	}
-	_, lastNS, frameID, _ := s.slab.Last()
-	away, seq, missed := time.Since(time.Unix(0, lastNS)), s.slab.Captured(), uint64(0)
-	if !info.CanPause {
-		missed = max(1, uint64(away.Seconds()*info.FPS))
-		if n := uint64(s.opts.Frames); n > 0 {
-			missed = min(missed, n-min(n, seq))
-		}
-	}
-	if sk, ok := cam.(camera.Seeker); ok {
-		if err := sk.Seek(seq + missed); err != nil {
-			return err
-		}
-		info.IDFromStart = false
-	}
-	s.cam, s.info, s.onFull = cam, info, policy.For(info.CanPause)
-	text := fmt.Sprintf("acquire was away for %s; the run goes on at frame %d", away.Round(time.Millisecond), seq+missed)
-	s.warnings = append(s.warnings, text)
-	s.c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventResumed, Text: text, Seq: seq + missed, PausedNS: away.Nanoseconds()})
-	if missed > 0 {
-		s.lose(seq, missed, frameID+1, frames.Restarted, frames.AtAcquire)
-		s.next.Store(seq + missed)
-	}
-	return nil
 }
 
 // storeName is the store's name for people.
