@@ -57,7 +57,7 @@ func TestBudgetFull(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStation(t, "e2e-full-"+c.camera)
+			s := newStation(t, "full-"+c.camera)
 			r := s.start(append(c.args, "--source", "sim:?width=512&height=512&dtype=uint16&fps=200&pattern=hash"+c.source,
 				"--frames", "800", "--budget", "64MiB", "--shard-frames", "64")...)
 			st := s.durable(r, 20)

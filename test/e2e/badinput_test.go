@@ -64,7 +64,7 @@ func TestBadInput(t *testing.T) {
 		{"more disk than there is", []string{"--source", small, "--frames", "900000000000000"}, []string{"free", "needs", "--force", "EiB"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &station{t: t, camera: "e2e-bad", out: t.TempDir(), runtime: t.TempDir()}
+			s := bareStation(t, "bad")
 			r := s.launch(c.args...).Wait(t)
 			s.refused(r, c.want...)
 		})
@@ -98,7 +98,7 @@ func (s *station) refused(r programs.Result, want ...string) {
 // TestStoreExists: a store is never overwritten.
 func TestStoreExists(t *testing.T) {
 	t.Parallel()
-	s := newStation(t, "e2e-exists")
+	s := newStation(t, "exists")
 	path := filepath.Join(s.out, "mine.ome.zarr")
 	sum := s.end(s.start("--source", small, "--frames", "20", "--out", path), 0)
 	if sum.Store != path {
@@ -135,7 +135,7 @@ func TestStoreExists(t *testing.T) {
 // TestForce: with --force a run starts that the disk can't take to its end.
 func TestForce(t *testing.T) {
 	t.Parallel()
-	s := newStation(t, "e2e-force")
+	s := newStation(t, "force")
 	r := s.start("--source", small, "--frames", "900000000000000", "--force")
 	s.await("frames", r, func(st bus.Status) bool { return st.Durable > 10 })
 	r.Signal(t, os.Interrupt)

@@ -53,7 +53,7 @@ func (s *station) crew(acquire ...string) (all []*programs.Running) {
 // TestControl operates processes that were started by hand, over a broker that somebody else runs.
 func TestControl(t *testing.T) {
 	t.Parallel()
-	s := newStation(t, "e2e-control")
+	s := newStation(t, "control")
 	all := s.crew("--source", endless)
 	acquire := all[0]
 
@@ -139,7 +139,7 @@ func TestControl(t *testing.T) {
 // TestStartAtOnce is acquire with --start: it ends with its run, and says how it ended.
 func TestStartAtOnce(t *testing.T) {
 	t.Parallel()
-	s := newStation(t, "e2e-start")
+	s := newStation(t, "start")
 	all := s.crew("--start", "--source", endless+"&missevery=20", "--frames", "100", "--on-full", "drop")
 	if res := all[0].Wait(t); res.Code != 3 || !oneLine(lastLine(res.Stderr)) {
 		t.Errorf("acquire ended with %d: %s", res.Code, res.Stderr)
@@ -161,7 +161,7 @@ func TestStartAtOnce(t *testing.T) {
 // TestRequiredGroup: a run does not begin without a writer.
 func TestRequiredGroup(t *testing.T) {
 	t.Parallel()
-	s := newStation(t, "e2e-nobody")
+	s := newStation(t, "nobody")
 	acquire := bin.Start(t, "acquire", "--nats", s.url, "--camera", s.camera, "--source", endless, "--member-timeout", "300ms", "--start")
 	res := acquire.Wait(t)
 	if res.Code != 7 || !strings.Contains(lastLine(res.Stderr), "writer") {

@@ -31,7 +31,7 @@ func TestEveryByte(t *testing.T) {
 		{4096, 1, "uint8", "none", "hash", 9, 4, 1}, // exactly a block of the disk
 	} {
 		t.Run(fmt.Sprintf("%dx%d/%s/%s/%s/%d", c.width, c.height, c.dtype, c.codec, c.pattern, c.frames), func(t *testing.T) {
-			s := newStation(t, fmt.Sprintf("e2e-bytes-%d", i))
+			s := newStation(t, fmt.Sprintf("bytes-%d", i))
 			fps := 0 // as fast as it can
 			if c.pattern == "wave" {
 				fps = 1000
@@ -56,7 +56,7 @@ func TestEveryByte(t *testing.T) {
 // TestCameraFaults records a camera that has every fault: frames that never reach the host, and incomplete ones.
 func TestCameraFaults(t *testing.T) {
 	t.Parallel()
-	s := newStation(t, "e2e-faults")
+	s := newStation(t, "faults")
 	r := s.start("--source", "sim:?width=96&height=64&dtype=uint16&fps=0&pattern=hash&missevery=37&incompleteevery=50&idbits=16&skipzero=true",
 		"--frames", "500", "--shard-frames", "64", "--writers", "2", "--budget", "16MiB")
 	sum := s.end(r, 3)

@@ -30,7 +30,7 @@ func TestKill(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStation(t, "e2e-kill-"+c.camera)
+			s := newStation(t, "kill-"+c.camera)
 			r := s.start(append(killed, "--writers", c.writers, "--analyzers", "2")...)
 			st := s.durable(r, 100)
 			writers := members(st, "writer")
@@ -85,8 +85,8 @@ func primary(st bus.Status) int {
 // ledger, the frames that were captured before are in the store.
 func TestKillAcquireOfFreeRunningCamera(t *testing.T) {
 	t.Parallel()
-	s := newStation(t, "e2e-kill-free")
-	r := s.start("--source", "sim:?width=256&height=256&dtype=uint16&fps=200&pattern=hash&free=true", "--frames", "600",
+	s := newStation(t, "kill-free")
+	r := s.start("--source", "sim:?width=256&height=256&dtype=uint16&fps=200&pattern=hash&free=true&ring=1000", "--frames", "600",
 		"--budget", "32MiB", "--shard-frames", "32", "--writers", "2")
 	st := s.durable(r, 100)
 	s.freeze(members(st, "writer")...)
@@ -103,7 +103,7 @@ func TestKillAcquireOfFreeRunningCamera(t *testing.T) {
 // TestKillBroker kills the run's own broker: it comes back where it was, and nothing is lost.
 func TestKillBroker(t *testing.T) {
 	t.Parallel()
-	s, r := local(t, "e2e-kill-broker", append(killed, "--writers", "2", "--analyzers", "2")...)
+	s, r := local(t, "kill-broker", append(killed, "--writers", "2", "--analyzers", "2")...)
 	st := s.durable(r, 100)
 	before := s.endpoint()
 	s.kill(before.PID)
@@ -122,7 +122,7 @@ func TestKillBroker(t *testing.T) {
 // TestKillRun kills sluice run itself: its children drain, complete the store and go, the broker last.
 func TestKillRun(t *testing.T) {
 	t.Parallel()
-	s, r := local(t, "e2e-kill-run", "--source", endless, "--budget", "32MiB", "--shard-frames", "32", "--writers", "2", "--analyzers", "2")
+	s, r := local(t, "kill-run", "--source", endless, "--budget", "32MiB", "--shard-frames", "32", "--writers", "2", "--analyzers", "2")
 	st := s.durable(r, 100)
 	server := s.endpoint().PID
 	s.kill(r.PID())

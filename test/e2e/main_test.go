@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -15,7 +16,12 @@ import (
 var bin *programs.Programs
 
 func TestMain(m *testing.M) {
-	var err error
+	// Most tests wait for a camera that makes so many frames a second: more of them than processors may run.
+	err := flag.Set("test.parallel", "4")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	if bin, err = programs.Build(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -17,7 +17,7 @@ func TestReadWhileItGrows(t *testing.T) {
 	for _, c := range []struct{ camera, codec string }{{"none", "none"}, {"zstd", "zstd"}} {
 		t.Run(c.codec, func(t *testing.T) {
 			t.Parallel()
-			s := newStation(t, "e2e-read-"+c.camera)
+			s := newStation(t, "read-"+c.camera)
 			const source = endless + "&missevery=75"
 			r := s.start("--source", source, "--frames", "600", "--budget", "32MiB", "--shard-frames", "20", "--writers", "3", "--compress", c.codec)
 			st := s.durable(r, 1)

@@ -67,7 +67,7 @@ func TestSpectra(t *testing.T) {
 		for i, analyzers := range []string{"1", "3"} {
 			t.Run(analyzers, func(t *testing.T) {
 				t.Parallel()
-				s := newStation(t, "e2e-wave-"+analyzers)
+				s := newStation(t, "wave-"+analyzers)
 				sum := s.end(s.startWave("--analyzers", analyzers), 0)
 				found[i] = checkSpectra(t, sum, nil)
 				if sum.Analyzed != waveFrames || sum.Skipped != 0 {
@@ -86,7 +86,7 @@ func TestSpectraAcrossHoles(t *testing.T) {
 	t.Parallel()
 	t.Run("pause", func(t *testing.T) {
 		t.Parallel()
-		s := newStation(t, "e2e-wave-pause")
+		s := newStation(t, "wave-pause")
 		r := s.startWave("--analyzers", "2")
 		s.durable(r, 700)
 		must[bus.Ack](s, "pause")
@@ -99,7 +99,7 @@ func TestSpectraAcrossHoles(t *testing.T) {
 	})
 	t.Run("missing frames", func(t *testing.T) {
 		t.Parallel()
-		s := newStation(t, "e2e-wave-miss")
+		s := newStation(t, "wave-miss")
 		const every = 700
 		sum := s.end(s.startWave("--analyzers", "3", "--source", wave+"&missevery=700"), 3)
 		if sum.Lost != 2 {

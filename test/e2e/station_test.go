@@ -2,9 +2,12 @@ package e2e_test
 
 import (
 	"context"
+	"crypto/rand"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -40,9 +43,34 @@ type station struct {
 // newStation makes a station with a broker of the test's.
 func newStation(t *testing.T, camera string) *station {
 	t.Helper()
-	s := &station{t: t, camera: camera, out: t.TempDir(), runtime: t.TempDir()}
+	s := bareStation(t, camera)
 	s.listen(programs.Broker(t))
 	return s
+}
+
+// bareStation makes a station without a broker. Its camera's name ends at random: the same tests may run elsewhere on
+// the machine.
+func bareStation(t *testing.T, camera string) *station {
+	t.Helper()
+	s := &station{t: t, camera: "e2e-" + camera + "-" + strings.ToLower(rand.Text()[:6]), out: t.TempDir(), runtime: t.TempDir()}
+	t.Cleanup(func() {
+		for _, path := range s.shared() { // only names, unless the test has failed
+			if err := os.Remove(path); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return s
+}
+
+// shared lists what the camera has in shared memory.
+func (s *station) shared() []string {
+	s.t.Helper()
+	list, err := filepath.Glob(filepath.Join(slab.UserDir("/dev/shm"), s.camera+".*"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return list
 }
 
 // listen connects to a broker and keeps what is said there.
@@ -72,7 +100,7 @@ func (s *station) launch(args ...string) *programs.Running {
 // local makes a station whose run has a broker of its own, starts the run, and connects.
 func local(t *testing.T, camera string, args ...string) (*station, *programs.Running) {
 	t.Helper()
-	s := &station{t: t, camera: camera, out: t.TempDir(), runtime: t.TempDir()}
+	s := bareStation(t, camera)
 	r := s.launch(args...)
 	var e bus.Endpoint
 	s.poll("a broker", r, func() bool {
@@ -203,13 +231,9 @@ func member(st bus.Status, name string) bus.Member {
 // nothingLeft checks that no run of the camera is left in shared memory: only the members' names stay.
 func (s *station) nothingLeft() {
 	s.t.Helper()
-	left, err := filepath.Glob(filepath.Join(slab.UserDir("/dev/shm"), s.camera+".*"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, name := range left {
+	for _, name := range s.shared() {
 		if filepath.Ext(name) != ".member" {
-			s.t.Errorf("%s is left in shared memory", name)
+			s.t.Errorf("%s is left in shared memory\n%s", name, bin.Run(s.t, "sluice", "slabs").Stdout)
 		}
 	}
 }

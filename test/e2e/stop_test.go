@@ -28,7 +28,7 @@ func TestStop(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s, r := local(t, "e2e-stop-"+c.camera, "--source", endless, "--writers", "2", "--budget", "32MiB", "--shard-frames", "32")
+			s, r := local(t, "stop-"+c.camera, "--source", endless, "--writers", "2", "--budget", "32MiB", "--shard-frames", "32")
 			st := s.durable(r, 100)
 			for _, pid := range append(pidsOf(st), s.endpoint().PID) {
 				if group, err := syscall.Getpgid(pid); err != nil || group == r.PID() {
@@ -52,7 +52,7 @@ func TestStop(t *testing.T) {
 // sound. The next run of the camera writes what was left, and ends as if nothing had been.
 func TestStopHard(t *testing.T) {
 	t.Parallel()
-	s, r := local(t, "e2e-hard", "--source", endless, "--writers", "2", "--budget", "32MiB", "--shard-frames", "32")
+	s, r := local(t, "hard", "--source", endless, "--writers", "2", "--budget", "32MiB", "--shard-frames", "32")
 	st := s.durable(r, 100)
 	s.freeze(members(st, "writer")...)
 	s.await("frames in flight", r, func(st bus.Status) bool { return st.InFlight >= 20 })
