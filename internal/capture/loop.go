@@ -42,13 +42,7 @@ func (s *session) capture() (string, error) {
 	}
 	l := &loop{
 		session: s, unwrap: unwrap, stride: int64(s.slab.Stride()), mask: s.c.cfg.Dispatcher.Mask(),
-		seq: s.slab.Captured(), until: uint64(s.opts.Frames), first: true, stall: s.opts.StallAfter,
-	}
-	if l.stall == 0 {
-		l.stall = 5 * time.Second
-		if s.info.FPS > 0 {
-			l.stall = max(l.stall, time.Duration(10/s.info.FPS*float64(time.Second)))
-		}
+		seq: s.slab.Captured(), until: uint64(s.opts.Frames), first: true, stall: stallTime(s.opts.StallAfter, s.info.FPS),
 	}
 	l.watch = time.AfterFunc(l.stall, func() { s.end(ErrStalled) })
 	defer l.watch.Stop()
@@ -72,6 +66,18 @@ func (s *session) capture() (string, error) {
 			return l.ended(err)
 		}
 	}
+}
+
+// stallTime is how long a camera may send nothing.
+func stallTime(asked time.Duration, fps float64) time.Duration {
+	const least, periods = 5 * time.Second, 10
+	switch {
+	case asked > 0:
+		return asked
+	case fps > 0:
+		return max(least, time.Duration(periods/fps*float64(time.Second)))
+	}
+	return least
 }
 
 // ended is the word for what ended the capture; the error says more where a word is not enough.

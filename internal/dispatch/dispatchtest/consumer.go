@@ -42,6 +42,8 @@ type Config struct {
 	// Finish is the error of its answer to Finish; NoFinish has it not answer.
 	Finish   string
 	NoFinish bool
+	// Check reports whether a frame has the pixels that it should have; nil looks for those of Stamp.
+	Check func(o frames.Offer, pixels []byte) bool
 	// Fate decides on what it sends; nil lets everything arrive.
 	Fate linktest.Rule
 }
@@ -71,6 +73,7 @@ type Consumer struct {
 // Seen is one thing that was delivered.
 type Seen struct {
 	Kind   frames.Kind
+	Offer  frames.Offer
 	Seq    uint64 // of a frame or loss
 	Epoch  uint64
 	Loss   frames.Loss
@@ -188,7 +191,7 @@ func (c *Consumer) take(d link.Delivery) {
 		}
 	case frames.KindFrames:
 		for _, f := range d.Frames {
-			c.seen = append(c.seen, Seen{Kind: d.Kind, Seq: f.Offer.Seq, Epoch: f.Offer.Epoch, Intact: c.check(f)})
+			c.seen = append(c.seen, Seen{Kind: d.Kind, Seq: f.Offer.Seq, Epoch: f.Offer.Epoch, Offer: f.Offer, Intact: c.check(f)})
 		}
 		c.held = append(c.held, d.Frames...)
 	case frames.KindLosses:
@@ -201,6 +204,9 @@ func (c *Consumer) take(d link.Delivery) {
 	case frames.KindEnd:
 		c.end = &d.End.Captured
 		c.seen = append(c.seen, Seen{Kind: d.Kind, End: *d.End})
+		if c.cfg.Disk == nil { // its last result is out
+			c.member.Report(frames.KindFinished, link.Finished{Run: d.End.Run, Summary: run.Summary{Dtype: c.spec.Geometry.Dtype}})
+		}
 	case frames.KindFinish:
 		c.finish(*d.Finish)
 	case frames.KindClosed:
@@ -258,15 +264,26 @@ func (c *Consumer) check(f link.Offered) bool {
 		c.t.Errorf("%s: %v", c.cfg.Name, err)
 		return false
 	}
+	good := stamped
+	if c.cfg.Check != nil {
+		good = c.cfg.Check
+	}
+	if !good(f.Offer, pixels) {
+		if f.Frame.Intact() == nil && c.cfg.Disk != nil && c.cfg.Disk.State(f.Offer.Seq) == frames.Absent {
+			c.t.Errorf("%s: frame %d has other pixels", c.cfg.Name, f.Offer.Seq)
+		}
+		return false
+	}
+	return f.Frame.Intact() == nil
+}
+
+func stamped(o frames.Offer, pixels []byte) bool {
 	for at := 0; at+8 <= len(pixels); at += 8 {
-		if binary.LittleEndian.Uint64(pixels[at:]) != f.Offer.Seq {
-			if f.Frame.Intact() == nil && c.cfg.Disk != nil && c.cfg.Disk.State(f.Offer.Seq) == frames.Absent {
-				c.t.Errorf("%s: frame %d has other pixels", c.cfg.Name, f.Offer.Seq)
-			}
+		if binary.LittleEndian.Uint64(pixels[at:]) != o.Seq {
 			return false
 		}
 	}
-	return f.Frame.Intact() == nil
+	return true
 }
 
 // answer makes everything in hand durable, or lost for a reason. c.mu is held.
