@@ -322,7 +322,9 @@ func (r *activeRun) claims() []link.Claim {
 	defer r.mu.Unlock()
 	var cs []link.Claim
 	for _, k := range r.workers {
-		cs = append(cs, link.Claim{Shard: k.shardNo, Epoch: k.epoch})
+		if r.sealed[k.shardNo] != k.epoch { // one that is sealed is about to go
+			cs = append(cs, link.Claim{Shard: k.shardNo, Epoch: k.epoch})
+		}
 	}
 	slices.SortFunc(cs, func(a, b link.Claim) int { return int(int64(a.Shard) - int64(b.Shard)) })
 	return cs
