@@ -35,9 +35,6 @@ func Create(ctx context.Context, fs vfs.FS, path string, spec run.Spec, opts Opt
 		}
 		return nil, fmt.Errorf("creating %s: %w", path, errors.Join(err, removeAll(fs, draft)))
 	}
-	if err := fs.SyncDir(filepath.Dir(path)); err != nil {
-		return nil, fmt.Errorf("creating %s: %w", path, err)
-	}
 	return Open(ctx, fs, path, spec.Run, opts)
 }
 
@@ -112,7 +109,10 @@ func replaceSynced(fs vfs.FS, temp, path string, b []byte) error {
 	if err := fs.Rename(temp, path); err != nil {
 		return err
 	}
-	return fs.SyncDir(filepath.Dir(path))
+	if err := fs.SyncDir(filepath.Dir(path)); err != nil || filepath.Dir(path) == filepath.Dir(temp) {
+		return err
+	}
+	return fs.SyncDir(filepath.Dir(temp))
 }
 
 // removeAll removes a file or a folder with all that is in it; it is no error where nothing is.
@@ -155,7 +155,7 @@ func (s *Store) Discard() (bool, error) {
 			return false, fmt.Errorf("discarding %s: %w", s.at.root, err)
 		}
 		for _, e := range entries {
-			if e.Name() != lockName {
+			if e.Name() != lockName && e.Name() != liveName {
 				return false, nil
 			}
 		}

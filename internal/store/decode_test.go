@@ -48,7 +48,7 @@ func TestJournalIgnoresStrangers(t *testing.T) {
 	b = appendRecord(b, record{Seq: 8, CRC: 99}) // again
 	b = appendRecord(b, record{Seq: 9})
 	j, err := decodeJournal(b)
-	if err != nil || len(j.Records) != 2 || j.Records[0] != testRecords()[0] || j.Records[1].Seq != 9 {
+	if err != nil || len(j.Records) != 3 || j.Records[0] != testRecords()[0] || j.Records[1].CRC != 99 || j.Records[2].Seq != 9 || j.end != int64(len(b)) {
 		t.Errorf("got %+v, %v", j.Records, err)
 	}
 }

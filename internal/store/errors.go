@@ -20,6 +20,8 @@ var (
 	// ErrIncomplete marks a shard that can't be sealed, or a store that can't be finished, because frames are
 	// neither durable nor in the ledger.
 	ErrIncomplete = errors.New("frames are not accounted for")
+	// ErrInUse marks a store that a writer has open, or that is being recovered.
+	ErrInUse = errors.New("the store is in use")
 	// ErrFinished marks a change to a store that is complete.
 	ErrFinished = errors.New("the store is finished")
 	// ErrFrame marks a frame or loss that can't belong to the shard: a wrong size, a seq outside.

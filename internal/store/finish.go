@@ -37,7 +37,7 @@ func (s *Store) finish(ctx context.Context, captured uint64, sum run.Summary) (r
 		}
 	}
 	if a.Finished && a.Summary != nil {
-		return *a.Summary, removeAll(s.fs, s.at.join(workDir))
+		return *a.Summary, s.removeWork()
 	}
 	if err := s.account(captured, &sum); err != nil {
 		return sum, err
@@ -49,10 +49,18 @@ func (s *Store) finish(ctx context.Context, captured uint64, sum run.Summary) (r
 	if err := s.replaceMeta(s.at.root, rootMeta(a)); err != nil {
 		return sum, err
 	}
-	if err := removeAll(s.fs, s.at.join(workDir)); err != nil {
-		return sum, err
+	return sum, s.removeWork()
+}
+
+// removeWork ends the work of a finished store.
+func (s *Store) removeWork() error {
+	if err := s.fs.SyncDir(s.at.root); err != nil { // the attributes' name, which another may not have synced
+		return err
 	}
-	return sum, s.fs.SyncDir(s.at.root)
+	if err := removeAll(s.fs, s.at.join(workDir)); err != nil {
+		return err
+	}
+	return s.fs.SyncDir(s.at.root)
 }
 
 // attributes reads what the store says now of its run.

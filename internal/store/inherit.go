@@ -109,7 +109,7 @@ func (s *Shard) copyChunks(ctx context.Context, f vfs.File, j journal, taken map
 			return nil, err
 		}
 		if taken[r.Seq] {
-			continue
+			continue // whole in another place
 		}
 		whole, err := readChunk(f, buf, r)
 		if err != nil {

@@ -45,6 +45,8 @@ type journal struct {
 	Records []record
 	// Captured is the highest number of captured frames that a commit told.
 	Captured uint64
+	// end is where the next record goes, in bytes.
+	end int64
 }
 
 func seal(b []byte, from int) []byte {
@@ -80,7 +82,7 @@ func appendCaptured(b []byte, captured uint64) []byte {
 
 // decodeJournal reads a journal up to its end or to a torn record. The error wraps ErrCorrupt where not even
 // the header holds: nothing was ever promised by such a file. Records of frames outside of the shard are left
-// out, and of several of one frame the first counts.
+// out. A frame may have several records: any whose chunk is whole counts.
 func decodeJournal(b []byte) (journal, error) {
 	var j journal
 	if len(b) < journalUnit || !intact(b[:journalUnit]) || binary.LittleEndian.Uint64(b) != journalMagic {
@@ -92,13 +94,15 @@ func decodeJournal(b []byte) (journal, error) {
 	if j.ShardFrames < 1 || j.ShardFrames > maxShardFrames || j.Shard > (1<<63)/j.ShardFrames {
 		return j, fmt.Errorf("%w: a journal of shard %d with %d frames", ErrCorrupt, j.Shard, j.ShardFrames)
 	}
-	first, seen := j.Shard*j.ShardFrames, map[uint64]bool{}
-	for b = b[journalUnit:]; len(b) >= journalUnit && intact(b[:journalUnit]); b = b[journalUnit:] {
+	first := j.Shard * j.ShardFrames
+	for j.end = journalUnit; ; j.end += journalUnit {
+		if b = b[journalUnit:]; len(b) < journalUnit || !intact(b[:journalUnit]) {
+			return j, nil
+		}
 		switch b[0] {
 		case recordFrame:
 			r := decodeRecord(b)
-			if r.Seq >= first && r.Seq-first < j.ShardFrames && !seen[r.Seq] {
-				seen[r.Seq] = true
+			if r.Seq >= first && r.Seq-first < j.ShardFrames {
 				j.Records = append(j.Records, r)
 			}
 		case recordCaptured:
@@ -107,7 +111,6 @@ func decodeJournal(b []byte) (journal, error) {
 			return j, nil
 		}
 	}
-	return j, nil
 }
 
 func decodeRecord(b []byte) record {

@@ -47,9 +47,9 @@ func (j *journalFile) append(records []byte) error {
 	return nil
 }
 
-// readJournal reads the journal at path.
-func readJournal(fs vfs.FS, path string) (journal, error) {
-	b, err := readFile(fs, path, maxJournal)
+// readJournal reads the journal at path, opened with flag.
+func readJournal(fs vfs.FS, path string, flag vfs.Flag) (journal, error) {
+	b, err := readOpened(fs, path, flag, maxJournal)
 	if err != nil {
 		return journal{}, err
 	}
@@ -62,7 +62,11 @@ func readJournal(fs vfs.FS, path string) (journal, error) {
 
 // readFile reads a whole file of at most limit bytes.
 func readFile(fs vfs.FS, path string, limit int64) ([]byte, error) {
-	f, err := fs.OpenFile(path, 0)
+	return readOpened(fs, path, 0, limit)
+}
+
+func readOpened(fs vfs.FS, path string, flag vfs.Flag, limit int64) ([]byte, error) {
+	f, err := fs.OpenFile(path, flag)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +78,12 @@ func readFile(fs vfs.FS, path string, limit int64) ([]byte, error) {
 	if size > limit {
 		return nil, fmt.Errorf("reading %s: %w: %d bytes, at most %d are expected", path, ErrCorrupt, size, limit)
 	}
-	b := make([]byte, size)
+	var b []byte
+	if flag&vfs.Direct != 0 {
+		b = vfs.Alloc(int(vfs.Pad(size)))
+	} else {
+		b = make([]byte, size)
+	}
 	n, err := f.ReadAt(b, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err

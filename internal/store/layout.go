@@ -17,7 +17,8 @@ const (
 	ledgerDir  = "ledger"
 	eventsName = "events.jsonl"
 	workDir    = ".sluice"
-	lockName   = "lock"
+	lockName   = "lock" // held for a moment by who changes the arrays' lengths
+	liveName   = "live" // held by everybody who has the store open for writing, by recover alone
 	metaName   = "zarr.json"
 )
 

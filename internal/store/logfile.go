@@ -15,8 +15,9 @@ type logFile struct {
 	fs   vfs.FS
 	path string
 
-	mu sync.Mutex
-	f  vfs.File // guarded by mu; nil until the first append
+	mu   sync.Mutex
+	f    vfs.File // guarded by mu, as torn; nil until the first append
+	torn bool     // nobody knows what the disk has of the last lines
 }
 
 // append writes whole lines, in one operation. They are durable after sync.
@@ -27,12 +28,17 @@ func (l *logFile) append(lines []byte) error {
 		return fmt.Errorf("opening %s: %w", l.path, err)
 	}
 	if err := l.f.Append(lines); err != nil {
-		// Part of a line may be there: the next append opens the file anew, which ends it.
-		err = errors.Join(err, l.f.Close())
-		l.f = nil
+		l.tear()
 		return fmt.Errorf("appending to %s: %w", l.path, err)
 	}
 	return nil
+}
+
+// tear has the next append open the file anew and begin a line, whatever the last ones have become. The caller holds
+// mu.
+func (l *logFile) tear() {
+	_ = l.f.Close() // the file has failed already
+	l.f, l.torn = nil, true
 }
 
 // sync makes what was appended durable.
@@ -42,7 +48,11 @@ func (l *logFile) sync() error {
 	if l.f == nil {
 		return nil
 	}
-	return l.f.Datasync()
+	if err := l.f.Datasync(); err != nil {
+		l.tear()
+		return fmt.Errorf("syncing %s: %w", l.path, err)
+	}
+	return nil
 }
 
 func (l *logFile) close() error {
@@ -66,17 +76,21 @@ func (l *logFile) open() error {
 	if err != nil {
 		return err
 	}
-	if err := endLine(f); err != nil {
+	if err := endLine(f, l.torn); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	if err := l.fs.SyncDir(filepath.Dir(l.path)); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	l.f = f
+	l.f, l.torn = f, false
 	return nil
 }
 
-func endLine(f vfs.File) error {
+// endLine ends the last line, where it has no end or where anyway is set: an empty line means nothing.
+func endLine(f vfs.File, anyway bool) error {
+	if anyway {
+		return f.Append([]byte{'\n'})
+	}
 	size, err := f.Size()
 	if err != nil || size == 0 {
 		return err

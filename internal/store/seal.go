@@ -74,8 +74,12 @@ func (s *Shard) publish() error {
 			return s.fail(err)
 		}
 		to = st.at.shardFile(s.no)
+		// A name in a folder that a crash takes away would take the file with it.
 		for _, d := range st.at.shardFolders(s.no)[1:] {
 			if err := st.fs.Mkdir(d); err != nil && !vfs.IsExist(err) {
+				return err
+			}
+			if err := st.fs.SyncDir(filepath.Dir(d)); err != nil {
 				return err
 			}
 		}

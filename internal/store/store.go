@@ -85,13 +85,14 @@ type Store struct {
 	ledger   *ledger
 	events   *logFile
 	results  map[string]*logFile // by kind
+	live     io.Closer           // the shared lock that keeps recover away; nil for a reader and in a finished store
 	captured atomic.Uint64
 	stored   atomic.Uint64 // bytes of chunks
 }
 
 // Open opens the store at path for the run with the given id; the zero id accepts every run. The error wraps
-// ErrNotStore, ErrOtherRun, or what the disk said.
-func Open(_ context.Context, fs vfs.FS, path string, id frames.RunID, opts Options) (*Store, error) {
+// ErrNotStore, ErrOtherRun, ErrInUse while the store is recovered, or what the disk said.
+func Open(ctx context.Context, fs vfs.FS, path string, id frames.RunID, opts Options) (*Store, error) {
 	a, err := ReadAttributes(fs, path)
 	if err != nil {
 		return nil, err
@@ -99,7 +100,40 @@ func Open(_ context.Context, fs vfs.FS, path string, id frames.RunID, opts Optio
 	if !id.IsZero() && a.Run != id {
 		return nil, fmt.Errorf("opening %s: %w: it has %s, not %s", path, ErrOtherRun, a.Run, id)
 	}
-	return newStore(fs, path, a.Spec, opts)
+	s, err := newStore(fs, path, a.Spec, opts)
+	if err != nil {
+		return nil, err
+	}
+	if s.opts.Writer == "" {
+		return s, nil
+	}
+	// Whoever made the store may have died before its name was durable.
+	err = fs.SyncDir(filepath.Dir(path))
+	if err == nil && !a.Finished {
+		err = s.hold(ctx, fs.LockShared)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), s.Close())
+	}
+	return s, nil
+}
+
+// hold says that the store is open for writing, until Close. A store that was finished meanwhile is held by nobody.
+func (s *Store) hold(ctx context.Context, lock func(context.Context, string) (io.Closer, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.LockTimeout)
+	defer cancel()
+	held, err := lock(ctx, s.at.work(liveName))
+	switch {
+	case errors.Is(err, vfs.ErrLocked):
+		return fmt.Errorf("%w: %w", ErrInUse, err)
+	case vfs.IsNotExist(err):
+		if a, metaErr := s.attributes(); metaErr == nil && a.Finished {
+			return nil
+		}
+		return err
+	}
+	s.live = held
+	return err
 }
 
 // ReadAttributes reads what the store at path says of its run.
@@ -133,19 +167,27 @@ func newStore(fs vfs.FS, path string, spec run.Spec, opts Options) (*Store, erro
 		return nil, err
 	}
 	size := spec.Geometry.FrameBytes()
-	stored := size
-	if s.encoder != nil {
-		stored = s.encoder.MaxEncodedSize(size)
-	} else if pad := vfs.Pad(int64(size)); (pad-int64(size))*20 <= int64(size) {
+	stored := s.maxChunk()
+	if pad := vfs.Pad(int64(size)); s.encoder == nil && (pad-int64(size))*20 <= int64(size) {
 		s.stride = pad
 	}
-	s.staging = newPool(stagingBytes, stagingCount, stagingBytes*stagingCount)
+	staging := min(stagingBytes, vfs.Pad(int64(stored)*int64(spec.ShardFrames)))
+	s.staging = newPool(int(staging), stagingCount, stagingBytes*stagingCount)
 	s.bounce = newPool(int(vfs.Pad(int64(stored))), opts.Depth, bounceLimit)
 	s.encoded = newPool(stored, opts.Encoders+1, encodedLimit)
 	s.ledger = newLedger(&logFile{fs: fs, path: s.at.join(ledgerDir, opts.Writer+".jsonl")})
 	s.events = &logFile{fs: fs, path: s.at.join(eventsName)}
 	s.results = newResults(fs, s.at)
 	return s, nil
+}
+
+// maxChunk is the most bytes that a stored chunk has.
+func (s *Store) maxChunk() int {
+	size := s.spec.Geometry.FrameBytes()
+	if s.encoder != nil {
+		return s.encoder.MaxEncodedSize(size)
+	}
+	return size
 }
 
 // Spec describes the run.
@@ -226,6 +268,10 @@ func (s *Store) Close() error {
 	}
 	if s.encoder != nil {
 		err = errors.Join(err, s.encoder.Close())
+	}
+	if s.live != nil {
+		err = errors.Join(err, s.live.Close())
+		s.live = nil
 	}
 	return err
 }

@@ -27,15 +27,10 @@ func (s *Store) TakeShard(ctx context.Context, no, epoch uint64) (*Shard, error)
 }
 
 func (s *Store) takeShard(ctx context.Context, no, epoch uint64) (*Shard, error) {
-	k := s.spec.ShardFrames
-	if no > (1<<63)/k {
-		return nil, fmt.Errorf("%w: no run has so many frames", ErrFrame)
+	sh, err := newShard(s, no, epoch)
+	if err != nil {
+		return nil, err
 	}
-	sh := &Shard{
-		store: s, no: no, epoch: epoch, first: no * k,
-		state: make([]frames.State, k), recs: make([]record, k),
-	}
-	sh.sync = newFlight(sh.syncRecords)
 	if err := sh.createFiles(); err != nil {
 		return nil, errors.Join(err, sh.closeFiles())
 	}
@@ -49,6 +44,20 @@ func (s *Store) takeShard(ctx context.Context, no, epoch uint64) (*Shard, error)
 		}
 		return nil, errors.Join(err, sh.closeFiles())
 	}
+	return sh, nil
+}
+
+// newShard makes a shard without files of which nothing is known.
+func newShard(s *Store, no, epoch uint64) (*Shard, error) {
+	k := s.spec.ShardFrames
+	if no > (1<<63)/k {
+		return nil, fmt.Errorf("%w: no run has so many frames", ErrFrame)
+	}
+	sh := &Shard{
+		store: s, no: no, epoch: epoch, first: no * k,
+		state: make([]frames.State, k), recs: make([]record, k),
+	}
+	sh.sync = newFlight(sh.syncRecords)
 	return sh, nil
 }
 
@@ -134,9 +143,6 @@ func (s *Shard) fence() (older []uint64, err error) {
 
 // inherit learns what former owners made durable, and copies their frames where the shard is still open.
 func (s *Shard) inherit(ctx context.Context, older []uint64) error {
-	if err := s.readLosses(); err != nil {
-		return err
-	}
 	switch sealed, err := s.readSealed(); {
 	case err != nil:
 		return err
@@ -155,13 +161,20 @@ func (s *Shard) inherit(ctx context.Context, older []uint64) error {
 		s.store.NoteCaptured(j.Captured)
 		journals = append(journals, j)
 	}
-	switch published, err := s.readPublished(journals); {
+	published, err := s.readPublished(journals)
+	switch {
 	case err != nil:
 		return err
-	case published:
-		return nil
+	case !published:
+		if err := s.copyFrames(ctx, journals); err != nil {
+			return err
+		}
 	}
-	if err := s.copyFrames(ctx, journals); err != nil {
+	losses, _, err := readLedgers(s.store.fs, s.store.at)
+	if err != nil {
+		return err
+	}
+	if err := s.relyOn(losses); err != nil || published {
 		return err
 	}
 	for _, epoch := range older {
@@ -176,7 +189,7 @@ func (s *Shard) inherit(ctx context.Context, older []uint64) error {
 }
 
 func (s *Shard) readOlder(epoch uint64) (journal, error) {
-	j, err := readJournal(s.store.fs, s.store.at.work(workName(s.no, epoch, journalKind)+fencedEnd))
+	j, err := readJournal(s.store.fs, s.store.at.work(workName(s.no, epoch, journalKind)+fencedEnd), 0)
 	if err != nil {
 		return j, err
 	}
@@ -186,13 +199,36 @@ func (s *Shard) readOlder(epoch uint64) (journal, error) {
 	return j, nil
 }
 
-// readLosses learns the shard's part of all ledgers.
-func (s *Shard) readLosses() error {
-	losses, _, err := readLedgers(s.store.fs, s.store.at)
-	if err != nil {
-		return err
+// relyOn takes over what ledgers say of frames that are not durable. It writes it into this writer's own ledger: that
+// a line can be read does not say that it is on the disk, and a writer whose sync failed may have left it.
+func (s *Shard) relyOn(losses []frames.Loss) error {
+	var own []frames.Loss
+	s.mu.Lock()
+	for _, l := range losses {
+		l, ok := clip(l, s.first, s.first+uint64(len(s.state)))
+		for ok && l.Count > 0 {
+			n := l.Seq
+			for n < l.End() && s.state[n-s.first] == frames.Absent {
+				n++
+			}
+			if n > l.Seq {
+				part := l
+				if n < l.End() {
+					part, _ = l.Split(n)
+				}
+				own = append(own, part)
+			}
+			if n+1 >= l.End() {
+				break
+			}
+			_, l = l.Split(n + 1)
+		}
 	}
-	s.markLost(losses)
+	s.mu.Unlock()
+	if err := s.store.ledger.add(own); err != nil {
+		return fmt.Errorf("writing the ledger: %w", err)
+	}
+	s.markLost(own)
 	return nil
 }
 

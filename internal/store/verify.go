@@ -63,7 +63,7 @@ func (v *verifier) run(ctx context.Context) error {
 	if v.attrs.Finished {
 		v.checkFinished()
 	} else {
-		v.found.problem("the store is not finished")
+		v.found.problem("the store is not finished: when no writer has it open any more, sluice recover completes it")
 	}
 	v.found.report.Captured = v.captured
 	parallel := v.opts.Parallel
@@ -145,12 +145,15 @@ func (v *verifier) surveyWork() error {
 			continue
 		}
 		v.journals[w.shard] = append(v.journals[w.shard], w)
-		j, err := readJournal(v.fs, v.at.work(w.name))
+		j, err := readJournal(v.fs, v.at.work(w.name), 0)
 		if errors.Is(err, ErrCorrupt) || vfs.IsNotExist(err) {
 			continue
 		}
 		if err != nil {
 			return err
+		}
+		if j.Run != v.attrs.Run || j.Shard != w.shard || j.ShardFrames != v.attrs.ShardFrames {
+			continue
 		}
 		v.captured = max(v.captured, j.Captured)
 		for _, r := range j.Records {
@@ -245,7 +248,7 @@ func (v *verifier) shard(ctx context.Context, no uint64) (shardFindings, error) 
 	}
 	ledgered := v.ledgered(no)
 	var found shardFindings
-	buf := make([]byte, verifyBlock)
+	buf := v.buffer()
 	for i, st := range states {
 		if err := ctx.Err(); err != nil {
 			return found, err

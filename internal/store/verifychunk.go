@@ -15,6 +15,11 @@ import (
 // verifyBlock is how much is read at a time, in bytes.
 const verifyBlock = 1 << 20
 
+// buffer is for the reading of chunks.
+func (v *verifier) buffer() []byte {
+	return make([]byte, min(verifyBlock, vfs.Pad(int64(v.attrs.Geometry.FrameBytes()))+vfs.Block))
+}
+
 // open opens a sealed shard's file. Where there is none, or its index does not hold, broken says so, and every
 // span is empty.
 func (v *verifier) open(no uint64, states []frames.State) (f vfs.File, spans []span, broken string, err error) {
@@ -57,19 +62,22 @@ func (v *verifier) chunk(f vfs.File, sp span, want uint32, buf []byte) (verdict,
 	return written, "", nil
 }
 
-// chunkCRC reads a chunk and makes its checksum.
+// chunkCRC reads a chunk and makes its checksum. buf is of whole blocks, at least one, and aligned where f is direct.
 func chunkCRC(f vfs.File, sp span, buf []byte) (uint32, error) {
 	table, crc := crc32.MakeTable(crc32.Castagnoli), uint32(0)
-	for off, left := int64(sp.offset), sp.size; left > 0; {
-		n, err := f.ReadAt(buf[:min(uint64(len(buf)), left)], off)
-		if n == 0 {
+	for off, left := int64(sp.offset), int64(sp.size); left > 0; {
+		// Whole blocks, as a file that is open for direct access wants them.
+		skip := off % vfs.Block
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), vfs.Pad(skip+left))], off-skip)
+		if int64(n) <= skip {
 			if err == nil || errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
 			return 0, err
 		}
-		crc = crc32.Update(crc, table, buf[:n])
-		off, left = off+int64(n), left-uint64(n)
+		got := buf[skip:min(int64(n), skip+left)]
+		crc = crc32.Update(crc, table, got)
+		off, left = off+int64(len(got)), left-int64(len(got))
 	}
 	return crc, nil
 }
@@ -79,9 +87,9 @@ func chunkCRC(f vfs.File, sp span, buf []byte) (uint32, error) {
 func (v *verifier) openShard(ctx context.Context, no uint64) (shardFindings, error) {
 	k := v.attrs.ShardFrames
 	whole := make([]bool, k)
-	buf := make([]byte, verifyBlock)
+	buf := v.buffer()
 	for _, w := range v.journals[no] {
-		j, err := readJournal(v.fs, v.at.work(w.name))
+		j, err := readJournal(v.fs, v.at.work(w.name), 0)
 		if errors.Is(err, ErrCorrupt) || vfs.IsNotExist(err) {
 			continue
 		}

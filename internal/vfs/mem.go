@@ -145,7 +145,7 @@ func (m *Mem) Stat(path string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, pathError("stat", path, err)
 	}
-	return memInfo{name, int64(len(n.data)), n.isDir()}, nil
+	return memInfo{name, n.data.size, n.isDir()}, nil
 }
 
 // ReadDir implements [Folders].
@@ -158,7 +158,7 @@ func (m *Mem) ReadDir(path string) ([]fs.DirEntry, error) {
 	}
 	list := make([]fs.DirEntry, 0, len(n.entries))
 	for name, e := range n.entries {
-		list = append(list, fs.FileInfoToDirEntry(memInfo{name, int64(len(e.data)), e.isDir()}))
+		list = append(list, fs.FileInfoToDirEntry(memInfo{name, e.data.size, e.isDir()}))
 	}
 	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return list, nil

@@ -130,8 +130,7 @@ func (m *Mem) Crash(seed uint64) *Mem {
 func (m *Mem) copyOf(n *node, entries func(*node) map[string]*node, r *chance) *node {
 	if !n.isDir() {
 		data := n.torn(r)
-		c := &node{data: data, disk: slices.Clone(data)}
-		return c
+		return &node{data: data, disk: data.clone()}
 	}
 	c := newFolder()
 	names := make([]string, 0, len(entries(n)))
@@ -152,7 +151,7 @@ func (m *Mem) copyOf(n *node, entries func(*node) map[string]*node, r *chance) *
 func (m *Mem) charge(n *node) {
 	bytes := int64(0)
 	if n.names > 0 || n.handles > 0 {
-		bytes = max(Block, Pad(int64(len(n.data))))
+		bytes = max(Block, Pad(n.data.size))
 	}
 	m.used += bytes - n.charged
 	n.charged = bytes

@@ -25,10 +25,18 @@ var _ File = (*memFile)(nil)
 func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	if off >= int64(len(f.n.data)) {
-		return 0, io.EOF
+	data := f.n.data
+	if f.flag&Direct != 0 {
+		if err := checkAligned(f.path, off, b); err != nil {
+			return 0, err
+		}
+		// The kernel writes what it has to write, and reads what the disk has then.
+		data = f.n.disk.clone()
+		for _, c := range f.n.dirty {
+			c.apply(&data)
+		}
 	}
-	n := copy(b, f.n.data[off:])
+	n := data.read(b, off)
 	if n < len(b) {
 		return n, io.EOF
 	}
@@ -38,7 +46,7 @@ func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
 func (f *memFile) Size() (int64, error) {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	return int64(len(f.n.data)), nil
+	return f.n.data.size, nil
 }
 
 func (f *memFile) Direct() error {
@@ -78,7 +86,7 @@ func (f *memFile) WriteVec(bs [][]byte, off int64) error {
 func (f *memFile) Append(b []byte) error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	return f.failed("write", f.write(b, int64(len(f.n.data))))
+	return f.failed("write", f.write(b, f.n.data.size))
 }
 
 // write changes the file. The caller holds the file system's mutex.
@@ -119,7 +127,7 @@ func (f *memFile) Truncate(size int64) error {
 func (f *memFile) Allocate(off, n int64) error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	size := max(int64(len(f.n.data)), off+n)
+	size := max(f.n.data.size, off+n)
 	err := f.room(size)
 	switch {
 	case f.flag&Write == 0:

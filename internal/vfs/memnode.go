@@ -3,14 +3,13 @@ package vfs
 import (
 	"io/fs"
 	"math/rand/v2"
-	"slices"
 	"time"
 )
 
 // node is a file or a folder of a Mem, whose mutex guards it.
 type node struct {
-	data  []byte   // what is read
-	disk  []byte   // what a crash leaves in any case
+	data  content  // what is read
+	disk  content  // what a crash leaves in any case
 	dirty []change // what was done to data and not synced, in order
 
 	entries map[string]*node // what is found; nil for a file
@@ -33,53 +32,39 @@ func newFolder() *node { return &node{entries: map[string]*node{}, kept: map[str
 func (n *node) isDir() bool { return n.entries != nil }
 
 // write changes what is read.
-func (n *node) write(b []byte, off int64) {
-	c := change{off, append([]byte{}, b...)}
-	n.data = c.apply(n.data)
+func (n *node) write(b []byte, off int64) { n.do(change{off, append([]byte{}, b...)}) }
+
+func (n *node) resize(size int64) { n.do(change{off: size}) }
+
+func (n *node) do(c change) {
+	c.apply(&n.data)
 	n.dirty = append(n.dirty, c)
 }
 
-func (n *node) resize(size int64) {
-	c := change{off: size}
-	n.data = c.apply(n.data)
-	n.dirty = append(n.dirty, c)
-}
-
-// apply returns data with the change.
-func (c change) apply(data []byte) []byte {
+func (c change) apply(to *content) {
 	if c.b == nil {
-		return sized(data, c.off)
+		to.resize(c.off)
+	} else {
+		to.write(c.b, c.off)
 	}
-	data = sized(data, max(int64(len(data)), c.off+int64(len(c.b))))
-	copy(data[c.off:], c.b)
-	return data
-}
-
-// sized returns data with another length, zeros behind its end.
-func sized(data []byte, size int64) []byte {
-	if have := int64(len(data)); size > have {
-		data = slices.Grow(data, int(size-have))[:size]
-		clear(data[have:])
-	}
-	return data[:size]
 }
 
 // sync makes the disk have every change.
 func (n *node) sync() {
 	for _, c := range n.dirty {
-		n.disk = c.apply(n.disk)
+		c.apply(&n.disk)
 	}
 	n.dirty = nil
 }
 
 // torn is what a crash may leave: the changes that were not synced survive in pieces of 512 or of 4096 bytes, each
 // by chance.
-func (n *node) torn(r *chance) []byte {
-	data := slices.Clone(n.disk)
+func (n *node) torn(r *chance) content {
+	data := n.disk.clone()
 	for _, c := range n.dirty {
 		for _, part := range c.parts(r.grain) {
 			if r.survives() {
-				data = part.apply(data)
+				part.apply(&data)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package vfs
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync/atomic"
 
@@ -25,8 +26,35 @@ type osFile struct {
 
 var _ File = (*osFile)(nil)
 
-func (o *osFile) ReadAt(b []byte, off int64) (int, error) { return o.f.ReadAt(b, off) }
-func (o *osFile) Close() error                            { return o.f.Close() }
+func (o *osFile) Close() error { return o.f.Close() }
+
+func (o *osFile) ReadAt(b []byte, off int64) (int, error) {
+	if err := o.check(off, b); err != nil {
+		return 0, err
+	}
+	if o.Direct() != nil {
+		return o.f.ReadAt(b, off)
+	}
+	for {
+		// One call: what os.File would read again behind a short read is not aligned any more.
+		n, err := unix.Pread(o.fd, b, off)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EINVAL) && o.undirect("read"):
+			return o.f.ReadAt(b, off)
+		case err != nil:
+			return 0, &os.PathError{Op: "pread", Path: o.f.Name(), Err: err}
+		case n < len(b) && n%Block == 0 && n > 0:
+			// A short read in the middle, which the kernel may give.
+			more, err := o.ReadAt(b[n:], off+int64(n))
+			return n + more, err
+		case n < len(b):
+			return n, io.EOF
+		}
+		return n, nil
+	}
+}
 
 func (o *osFile) Size() (int64, error) {
 	info, err := o.f.Stat()
@@ -48,7 +76,7 @@ func (o *osFile) WriteAt(b []byte, off int64) (int, error) {
 		return 0, err
 	}
 	n, err := o.f.WriteAt(b, off)
-	if errors.Is(err, unix.EINVAL) && o.undirect() {
+	if errors.Is(err, unix.EINVAL) && o.undirect("write") {
 		n, err = o.f.WriteAt(b, off)
 	}
 	return n, err
@@ -69,7 +97,7 @@ func (o *osFile) WriteVec(bs [][]byte, off int64) error {
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
-		case errors.Is(err, unix.EINVAL) && o.undirect():
+		case errors.Is(err, unix.EINVAL) && o.undirect("write"):
 			continue
 		case err != nil:
 			return &os.PathError{Op: "pwritev", Path: o.f.Name(), Err: err}
@@ -130,15 +158,15 @@ func (o *osFile) check(off int64, bs ...[]byte) error {
 func checkAligned(path string, off int64, bs ...[]byte) error {
 	for _, b := range bs {
 		if off%Block != 0 || len(b)%Block != 0 || !Aligned(b) {
-			return fmt.Errorf("writing %d bytes at %d of %s: %w", len(b), off, path, ErrUnaligned)
+			return fmt.Errorf("%d bytes at %d of %s: %w", len(b), off, path, ErrUnaligned)
 		}
 	}
 	return nil
 }
 
-// undirect goes on without direct access, after a write that was aligned and refused all the same. It
+// undirect goes on without direct access, after a call that was aligned and refused all the same. It
 // returns false where the file was not direct, or can't be changed: the refusal has another cause then.
-func (o *osFile) undirect() bool {
+func (o *osFile) undirect(call string) bool {
 	flags, err := unix.FcntlInt(uintptr(o.fd), unix.F_GETFL, 0)
 	if err != nil || flags&unix.O_DIRECT == 0 {
 		return false
@@ -146,7 +174,7 @@ func (o *osFile) undirect() bool {
 	if _, err := unix.FcntlInt(uintptr(o.fd), unix.F_SETFL, flags&^unix.O_DIRECT); err != nil {
 		return false
 	}
-	reason := fmt.Errorf("write with O_DIRECT: %w", unix.EINVAL)
+	reason := fmt.Errorf("%s with O_DIRECT: %w", call, unix.EINVAL)
 	o.refused.Store(&reason)
 	return true
 }

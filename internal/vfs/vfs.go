@@ -74,7 +74,7 @@ type Volume interface {
 // File is an open file. Its methods may be called concurrently, except that no two writes may overlap and
 // nothing may be called during or after Close.
 type File interface {
-	io.ReaderAt
+	Reader
 	io.Closer
 	Writer
 	Syncer
@@ -82,6 +82,14 @@ type File interface {
 	Size() (int64, error)
 	// Direct is nil while reads and writes go past the page cache, else why they do not.
 	Direct() error
+}
+
+// Reader is the part of a File that reads it.
+type Reader interface {
+	// ReadAt is [io.ReaderAt]'s. Of a file opened with Direct it reads what the disk has, not what is remembered of
+	// it, and takes only memory, offset and length that are multiples of [Block]; at the end of the file it reads
+	// less. After a sync that failed the two can differ.
+	ReadAt(b []byte, off int64) (int, error)
 }
 
 // Writer is the part of a File that changes it. Nothing is durable before a Syncer's method returns.

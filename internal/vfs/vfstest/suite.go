@@ -140,6 +140,22 @@ func (s *suite) direct() {
 	s.must(f.Truncate(5*vfs.Block - 10))
 	want := slices.Concat(make([]byte, vfs.Block), b, b[vfs.Block:], b[:vfs.Block])[:5*vfs.Block-10]
 	s.has("f", string(want))
+	r := s.file("f", vfs.Direct)
+	got := vfs.Alloc(6 * vfs.Block)
+	if n, err := r.ReadAt(got, 0); !errors.Is(err, io.EOF) || !bytes.Equal(got[:n], want) {
+		s.Errorf("read %d bytes, %v", n, err)
+	}
+	if n, err := r.ReadAt(got[:vfs.Block], vfs.Block); err != nil || !bytes.Equal(got[:n], want[vfs.Block:2*vfs.Block]) {
+		s.Errorf("read %d bytes, %v", n, err)
+	}
+	if n, err := r.ReadAt(got, 8*vfs.Block); n != 0 || !errors.Is(err, io.EOF) {
+		s.Errorf("read %d bytes behind the end, %v", n, err)
+	}
+	for _, b := range [][]byte{got[:100], got[1 : vfs.Block+1]} {
+		if _, err := r.ReadAt(b, 0); !errors.Is(err, vfs.ErrUnaligned) {
+			s.Errorf("unaligned read: got %v, want ErrUnaligned", err)
+		}
+	}
 }
 
 func (s *suite) appending() {

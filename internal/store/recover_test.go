@@ -1,0 +1,267 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/store"
+	"github.com/sluicedaq/sluice/internal/vfs"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// left is a run that was cut off: shard 0 sealed, 1 with frames under two epochs, 2 lost but for one frame that nobody
+// knows, 3 with one frame of the two that were captured.
+func left(t *testing.T, fs vfs.FS, path string, with func(*store.Store)) {
+	t.Helper()
+	spec := testSpec()
+	s, err := store.Create(t.Context(), fs, path, spec, store.Options{Writer: "w0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shard := func(no, epoch uint64) *store.Shard { return take(t, s, no, epoch) }
+	sh := shard(0, 1)
+	commit(t, sh, spec, 0, 1, 2)
+	lose(t, sh, frames.Dropped, 3, 1)
+	sealTo(t, sh, 4)
+	sh = shard(1, 2)
+	commit(t, sh, spec, 4, 5)
+	sh = shard(1, 3)
+	commit(t, sh, spec, 7)
+	lose(t, shard(2, 4), frames.Paused, 8, 3)
+	s.NoteCaptured(14)
+	sh = shard(3, 5)
+	commit(t, sh, spec, 12)
+	if with != nil {
+		with(s)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// leftLost are the frames that left has lost, when it is recovered.
+func leftLost() map[uint64]frames.State {
+	return map[uint64]frames.State{
+		3: frames.Dropped, 6: frames.HostLost, 8: frames.Paused, 9: frames.Paused, 10: frames.Paused, 11: frames.HostLost, 13: frames.HostLost,
+	}
+}
+
+func TestRecover(t *testing.T) {
+	path := storePath(t)
+	left(t, vfs.OS{}, path, func(s *store.Store) {
+		if _, err := store.Recover(t.Context(), vfs.OS{}, path, store.RecoverOptions{LockTimeout: time.Millisecond}); !errors.Is(err, store.ErrInUse) {
+			t.Errorf("recovering a store that a writer has open: %v, want ErrInUse", err)
+		}
+	})
+	var told []uint64
+	for i := range 2 {
+		r, err := store.Recover(t.Context(), vfs.OS{}, path, store.RecoverOptions{Progress: func(done, total uint64) { told = append(told, done, total) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := store.Recovery{
+			V: 1, Store: path, Run: r.Run, Nothing: i == 1, Captured: 14, Written: 7, Lost: 7,
+			LostByReason: map[string]uint64{"dropped": 1, "paused": 3, "host lost": 3},
+		}
+		if i == 0 {
+			want.Sealed, want.Recovered, want.RecoveredFrames, want.HostLost = 1, 3, 4, 3
+		}
+		if fmt.Sprint(r) != fmt.Sprint(want) {
+			t.Errorf("recovery %d found %+v, want %+v", i, r, want)
+		}
+		checkFrames(t, path, 14, leftLost())
+		if r := verify(t, path); !r.OK || r.Captured != 14 {
+			t.Errorf("verify: %+v", r)
+		}
+	}
+	if want := []uint64{1, 4, 2, 4, 3, 4, 4, 4}; fmt.Sprint(told) != fmt.Sprint(want) {
+		t.Errorf("progress %v, want %v", told, want)
+	}
+	if _, err := store.Recover(t.Context(), vfs.OS{}, t.TempDir(), store.RecoverOptions{}); !errors.Is(err, store.ErrNotStore) {
+		t.Errorf("recovering a folder: %v", err)
+	}
+}
+
+// TestRecoverKnowsMore has another witness for the number of frames.
+func TestRecoverKnowsMore(t *testing.T) {
+	path := storePath(t)
+	left(t, vfs.OS{}, path, nil)
+	r, err := store.Recover(t.Context(), vfs.OS{}, path, store.RecoverOptions{Captured: 21})
+	if err != nil || r.Captured != 21 || r.HostLost != 10 {
+		t.Fatalf("found %+v, %v", r, err)
+	}
+	if r := verify(t, path); !r.OK {
+		t.Errorf("verify: %+v", r)
+	}
+}
+
+// TestRecoverDamage has chunks and an index that are not what was written: their frames are named, the rest is there.
+func TestRecoverDamage(t *testing.T) {
+	spec := testSpec()
+	for name, published := range map[string]bool{"open": false, "published": true} {
+		t.Run(name, func(t *testing.T) {
+			path := storePath(t)
+			s := create(t, path, spec, store.Options{LockTimeout: time.Millisecond})
+			sh := take(t, s, 0, 1)
+			commit(t, sh, spec, 0, 1)
+			commit(t, sh, spec, 2, 3)
+			file := filepath.Join(path, ".sluice", "0.1.data")
+			if published {
+				lock, err := vfs.OS{}.Lock(t.Context(), filepath.Join(path, ".sluice", "lock"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := sh.Seal(t.Context(), 4); !errors.Is(err, vfs.ErrLocked) {
+					t.Fatal(err)
+				}
+				if err := lock.Close(); err != nil {
+					t.Fatal(err)
+				}
+				for _, col := range []string{"crc32c", "state"} {
+					remove(t, path, "frames", col, "c", "0")
+				}
+				file = filepath.Join(path, "0", "c", "0", "0", "0")
+				flip(t, file, 2*4096+10) // in the index
+			}
+			if err := errors.Join(sh.Close(), s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			flip(t, file, 300) // in frame 1
+			r, err := store.Recover(t.Context(), vfs.OS{}, path, store.RecoverOptions{})
+			if err != nil || r.Damaged != 1 || r.RecoveredFrames != 3 || r.LostByReason["unwritten"] != 1 {
+				t.Fatalf("found %+v, %v", r, err)
+			}
+			checkFrames(t, path, 4, map[uint64]frames.State{1: frames.Unwritten})
+			if r := verify(t, path); !r.OK {
+				t.Errorf("verify: %+v", r)
+			}
+		})
+	}
+}
+
+// TestRecoverInPlace does not write a shard's frames again.
+func TestRecoverInPlace(t *testing.T) {
+	spec := testSpec()
+	spec.Geometry.Height, spec.Geometry.Width, spec.ShardFrames = 512, 512, 16
+	path := storePath(t)
+	s := create(t, path, spec, store.Options{})
+	sh := take(t, s, 0, 1)
+	for seq := range uint64(15) {
+		commit(t, sh, spec, seq)
+	}
+	if err := errors.Join(sh.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex // guards written
+	written := 0
+	fs := counting{vfs.OS{}, func(n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		written += n
+	}}
+	r, err := store.Recover(t.Context(), fs, path, store.RecoverOptions{})
+	if err != nil || r.RecoveredFrames != 15 {
+		t.Fatalf("found %+v, %v", r, err)
+	}
+	if written > 100_000 {
+		t.Errorf("%d bytes were written to complete a shard of %d", written, 15*spec.Geometry.FrameBytes())
+	}
+	checkFrames(t, path, 15, nil)
+}
+
+// counting counts the bytes that are written.
+type counting struct {
+	vfs.FS
+	wrote func(int)
+}
+
+type countingFile struct {
+	vfs.File
+	wrote func(int)
+}
+
+func (c counting) OpenFile(path string, flag vfs.Flag) (vfs.File, error) {
+	f, err := c.FS.OpenFile(path, flag)
+	return countingFile{f, c.wrote}, err
+}
+
+func (f countingFile) WriteAt(b []byte, off int64) (int, error) {
+	f.wrote(len(b))
+	return f.File.WriteAt(b, off)
+}
+
+// TestRecoverIsKilled takes the power away before each operation of a recovery, and again of the next one.
+func TestRecoverIsKilled(t *testing.T) {
+	disk := newDisk(t)
+	left(t, disk, sweepPath, nil)
+	acked := map[uint64]frames.State{}
+	for seq := range uint64(14) {
+		acked[seq] = frames.Durable
+	}
+	maps.Copy(acked, leftLost())
+	spec, err := store.ReadAttributes(disk, sweepPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex // guards crashes
+	var crashes []*vfs.Mem
+	record := func(disk *vfs.Mem, every int) vfs.FS {
+		return vfs.NewFault(disk, 0, func(op vfs.Op) vfs.Injection {
+			if op.N%every == 0 {
+				mu.Lock()
+				defer mu.Unlock()
+				crashes = append(crashes, disk.Crash(uint64(op.N)))
+			}
+			return vfs.Pass
+		})
+	}
+	first := disk.Crash(3)
+	if _, err := store.Recover(t.Context(), record(first, 3), sweepPath, store.RecoverOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	crashes = append(crashes, first)
+	for i, c := range crashes {
+		if _, err := store.Recover(t.Context(), record(c, 97), sweepPath, store.RecoverOptions{}); err != nil {
+			t.Fatalf("after crash %d: %v", i, err)
+		}
+	}
+	for i, c := range crashes {
+		if captured, durable, err := recovered(t.Context(), c, spec.Spec, acked); err != nil || captured != 14 || durable != 7 {
+			t.Fatalf("crash %d of %d: %d frames, %d durable, %v", i, len(crashes), captured, durable, err)
+		}
+	}
+	t.Logf("%d crashes of recoveries", len(crashes))
+}
+
+// TestRecoverWithFaults has each operation of a recovery fail: it says so, and the next one does what is left.
+func TestRecoverWithFaults(t *testing.T) {
+	disk := newDisk(t)
+	left(t, disk, sweepPath, nil)
+	a, err := store.ReadAttributes(disk, sweepPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, failed := 0, true; failed; i++ {
+		c := disk.Crash(uint64(i))
+		failed = false
+		fs := vfs.NewFault(c, 0, func(op vfs.Op) vfs.Injection {
+			if op.N == i {
+				failed = true
+				return []vfs.Injection{vfs.IO, vfs.Full, vfs.Late, vfs.Short}[i%4]
+			}
+			return vfs.Pass
+		})
+		_, err := store.Recover(t.Context(), fs, sweepPath, store.RecoverOptions{})
+		if err != nil && !failed {
+			t.Fatal(err)
+		}
+		if captured, durable, err := recovered(t.Context(), c.Crash(uint64(i)), a.Spec, leftLost()); err != nil || captured != 14 || durable != 7 {
+			t.Fatalf("after a fault at operation %d: %d frames, %d durable, %v", i, captured, durable, err)
+		}
+	}
+}
