@@ -254,3 +254,11 @@ func (s *station) gone(pids ...int) {
 		}
 	}
 }
+
+// deadline is a context for what must fail soon.
+func deadline(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
