@@ -191,8 +191,11 @@ func (c *Controller) ask(r bus.RunRequest, pause bool) (bus.Ack, error) {
 	return c.ack(), nil
 }
 
-// Wait returns when no run is there or coming, with the newest summary.
+// Wait returns when no run is there or coming, one that an earlier acquire left included, with the newest summary.
 func (c *Controller) Wait(ctx context.Context) (*run.Summary, error) {
+	if err := c.ready(ctx); err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	settled := c.settled
 	c.mu.Unlock()
