@@ -279,7 +279,6 @@ func (s *session) lose(seq, n, frameID uint64, reason frames.State, stage frames
 	loss := frames.Loss{
 		Seq: seq, Count: n, FirstFrameID: frameID, LastFrameID: frameID + n - 1, FirstNS: now, LastNS: now, Reason: reason, Stage: stage,
 	}
-	var again <-chan time.Time
 	for {
 		rest, err := s.c.cfg.Dispatcher.Lose(loss)
 		switch {
@@ -289,13 +288,8 @@ func (s *session) lose(seq, n, frameID uint64, reason frames.State, stage frames
 			return fmt.Errorf("account for lost frames: %w", err)
 		}
 		loss = rest
-		if again == nil {
-			tick := time.NewTicker(10 * time.Millisecond)
-			defer tick.Stop()
-			again = tick.C
-		}
 		select {
-		case <-again:
+		case <-time.After(10 * time.Millisecond):
 		case <-s.ctx.Done():
 			return context.Cause(s.ctx)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/bus"
@@ -47,7 +48,7 @@ func victim(text string) error {
 			_, err = a.Start(ctx, bus.RunRequest{})
 		}
 		if err != nil {
-			fmt.Println(err)
+			fmt.Fprintln(os.Stderr, err)
 		}
 	}()
 	return a.Run(ctx, nil)

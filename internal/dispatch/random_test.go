@@ -33,8 +33,8 @@ type schedule struct {
 
 type player struct {
 	*dispatchtest.Consumer
-	name, group  string
-	hung, closed bool
+	name, group string
+	hung        bool
 }
 
 func newSchedule(t *testing.T, seed uint64) *schedule {
