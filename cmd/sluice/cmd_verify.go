@@ -26,7 +26,7 @@ func (v *verifyCmd) run(ctx context.Context, p *process) error {
 	if info, err := os.Stat(v.Store); err != nil || !info.IsDir() {
 		return exit.Errorf(exit.Usage, "%s is no folder", v.Store)
 	}
-	bar := &counter{w: p.stderr, tty: isTerminal(p.stderr)}
+	bar := &counter{w: p.stderr, tty: isTerminal(p.stderr), unit: "frames"}
 	report, err := store.Verify(ctx, vfs.OS{}, v.Store, store.VerifyOptions{Progress: bar.show})
 	bar.clear()
 	if ctx.Err() != nil {
@@ -42,8 +42,11 @@ func (v *verifyCmd) run(ctx context.Context, p *process) error {
 	} else {
 		printReport(p.stdout, report)
 	}
+	if !report.OK && !report.Finished {
+		return exit.Errorf(exit.Damaged, "%[1]s is unfinished: sluice recover %[1]s completes it", v.Store)
+	}
 	if !report.OK {
-		return exit.Errorf(exit.Damaged, "%s is damaged or unfinished", v.Store)
+		return exit.Errorf(exit.Damaged, "%s is damaged", v.Store)
 	}
 	return nil
 }
@@ -76,8 +79,9 @@ func printReport(w io.Writer, r store.Report) {
 
 // counter shows progress in place on a terminal, and nothing elsewhere.
 type counter struct {
-	w   io.Writer
-	tty bool
+	w    io.Writer
+	tty  bool
+	unit string // what is counted
 
 	mu    sync.Mutex // guards what follows, and w
 	shown time.Time
@@ -92,7 +96,7 @@ func (c *counter) show(done, total uint64) {
 	defer c.mu.Unlock()
 	if now := time.Now(); now.Sub(c.shown) > 100*time.Millisecond {
 		c.shown = now
-		fmt.Fprintf(c.w, "\r%d of %d frames\x1b[K", done, total)
+		fmt.Fprintf(c.w, "\r%d of %d %s\x1b[K", done, total, c.unit)
 	}
 }
 

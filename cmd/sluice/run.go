@@ -15,6 +15,7 @@ type cli struct {
 	config.Common
 	Run     runCmd     `cmd:"" help:"Record a run: start a broker, acquire, writers and analysers, and show how it goes."`
 	Verify  verifyCmd  `cmd:"" help:"Prove from the disk alone that every frame of a store is there or in its ledger."`
+	Recover recoverCmd `cmd:"" help:"Complete the store of a run that ended without: what is durable can be read, the rest is named."`
 	Ctl     ctlCmd     `cmd:"" help:"Control a camera."`
 	Monitor monitorCmd `cmd:"" help:"Watch a camera."`
 	Env     envCmd     `cmd:"" help:"Print how other programs reach a local run's broker, as shell commands."`
@@ -49,7 +50,7 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 	}
 	name, _, _ := strings.Cut(chosen, " ")
 	commands := map[string]command{
-		"run": &c.Run, "verify": &c.Verify, "ctl": &c.Ctl, "monitor": &c.Monitor, "env": &c.Env,
+		"run": &c.Run, "verify": &c.Verify, "recover": &c.Recover, "ctl": &c.Ctl, "monitor": &c.Monitor, "env": &c.Env,
 		"slabs": &c.Slabs, "doctor": &c.Doctor, "broker": &c.Broker,
 	}
 	cmd, ok := commands[name]

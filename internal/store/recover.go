@@ -18,6 +18,8 @@ const recoverName = "recover"
 type RecoverOptions struct {
 	// Captured is how many frames the camera is known to have produced, by another witness than the disk.
 	Captured uint64
+	// Losses are what another witness knows of frames that may be neither durable nor in a ledger.
+	Losses []frames.Loss
 	// LockTimeout bounds the wait for writers that have the store open (default 1 s).
 	LockTimeout time.Duration
 	// Progress, if not nil, is told how many shards of how many are complete.
@@ -119,6 +121,12 @@ func (r *recovery) shards(ctx context.Context) (captured uint64, err error) {
 	}
 	r.losses = v.losses
 	captured = max(v.captured, r.opts.Captured)
+	for _, l := range r.opts.Losses {
+		if err := l.Valid(); err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrFrame, err)
+		}
+		captured = max(captured, l.End())
+	}
 	s.NoteCaptured(captured)
 	total := s.spec.Shards(captured)
 	for no := range total {
@@ -147,6 +155,9 @@ func (r *recovery) shard(ctx context.Context, no, end uint64) error {
 	sh, damaged, err := r.reclaim(ctx, no)
 	if err != nil {
 		return fmt.Errorf("shard %d: %w", no, err)
+	}
+	if err := sh.relyOn(r.opts.Losses); err != nil {
+		return fmt.Errorf("shard %d: %w", no, errors.Join(err, sh.Close()))
 	}
 	losses := sh.unaccounted(end, damaged)
 	for _, l := range losses {

@@ -63,7 +63,7 @@ func (v *verifier) run(ctx context.Context) error {
 	if v.attrs.Finished {
 		v.checkFinished()
 	} else {
-		v.found.problem("the store is not finished: when no writer has it open any more, sluice recover completes it")
+		v.found.problem("the store is not finished")
 	}
 	v.found.report.Captured = v.captured
 	parallel := v.opts.Parallel

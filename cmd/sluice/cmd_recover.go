@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/slab"
+	"github.com/sluicedaq/sluice/internal/store"
+	"github.com/sluicedaq/sluice/internal/vfs"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// recoverCmd completes a store. Its exit code is 0 where every frame is durable, 3 where the ledger names lost ones.
+type recoverCmd struct {
+	Store       string `arg:"" help:"The store's folder."`
+	DiscardSlab bool   `name:"discard-slab" help:"Give up the frames that only the run's shared memory still has, and remove it."`
+	JSON        bool   `name:"json" help:"Print what was found and done as one JSON object, the last line of stdout."`
+}
+
+func (r *recoverCmd) run(ctx context.Context, p *process) error {
+	if info, err := os.Stat(r.Store); err != nil || !info.IsDir() {
+		return exit.Errorf(exit.Usage, "%s is no folder", r.Store)
+	}
+	bar := &counter{w: p.stderr, tty: isTerminal(p.stderr), unit: "shards"}
+	opts := store.RecoverOptions{Progress: bar.show}
+	left, err := r.slab(&opts)
+	if err != nil {
+		return err
+	}
+	found, err := store.Recover(ctx, vfs.OS{}, r.Store, opts)
+	bar.clear()
+	if left != nil {
+		if err == nil {
+			err = left.Remove()
+		}
+		err = errors.Join(err, left.Close())
+	}
+	switch {
+	case ctx.Err() != nil:
+		return exit.Errorf(exit.Interrupted, "interrupted: call it again")
+	case errors.Is(err, store.ErrInUse):
+		return &exit.Error{Code: exit.Usage, Err: err}
+	case vfs.IsFull(err):
+		return &exit.Error{Code: exit.DiskFull, Err: err}
+	case err != nil:
+		return &exit.Error{Code: exit.Damaged, Err: err}
+	}
+	if r.JSON {
+		if err := printJSON(p.stdout, found); err != nil {
+			return fmt.Errorf("printing what was found: %w", err)
+		}
+	} else {
+		printRecovery(p.stdout, found)
+	}
+	if found.Lost > 0 {
+		return exit.Errorf(exit.Lost, "%d of %d frames are lost: the store's ledger names them", found.Lost, found.Captured)
+	}
+	return nil
+}
+
+// slab looks for the run's slab, with which an acquire can still deliver what the disk does not have. Where that is to
+// be given up it is the caller's, with what it knows in opts.
+func (r *recoverCmd) slab(opts *store.RecoverOptions) (*slab.Slab, error) {
+	a, err := store.ReadAttributes(vfs.OS{}, r.Store)
+	if err != nil {
+		return nil, &exit.Error{Code: exit.Damaged, Err: err}
+	}
+	slabs, err := slab.List(shmDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range slabs {
+		switch {
+		case i.Err != nil || i.Spec.Run != a.Run || a.Finished:
+			continue
+		case i.InUse:
+			return nil, exit.Errorf(exit.Usage, "acquire works on the run of %s", r.Store)
+		case !r.DiscardSlab:
+			return nil, exit.Errorf(exit.Usage,
+				"%s still has the run, with %d frames in it: start acquire for %s again and it goes on, or give that up with --discard-slab",
+				i.Path, i.Held, i.Spec.Camera)
+		}
+		left, err := slab.Resume(i.Path)
+		if err != nil {
+			return nil, err
+		}
+		opts.Captured, opts.Losses = left.Captured(), lostWith(left)
+		return left, nil
+	}
+	return nil, nil
+}
+
+// lostWith is what a slab knows of frames that may not be durable: losses that no ledger has confirmed, and the frames
+// that go with it.
+func lostWith(s *slab.Slab) []frames.Loss {
+	var ls []frames.Loss
+	for _, l := range s.Losses() {
+		ls = append(ls, l)
+	}
+	s.Held(func(_ int, r slab.Record) {
+		ls = append(ls, frames.Loss{
+			Seq: r.Seq, Count: 1, FirstFrameID: r.FrameID, LastFrameID: r.FrameID, FirstNS: r.HostNS, LastNS: r.HostNS,
+			Reason: frames.Stopped, Stage: frames.AtWriter,
+		})
+	})
+	return ls
+}
+
+// printRecovery tells people what was found and done.
+func printRecovery(w io.Writer, r store.Recovery) {
+	if r.Nothing {
+		fmt.Fprintf(w, "%s: was finished already\n", r.Store)
+	} else {
+		fmt.Fprintf(w, "%s: recovered\n", r.Store)
+		fmt.Fprintf(w, "  %d shards were complete, %d are now, with %d frames\n", r.Sealed, r.Recovered, r.RecoveredFrames)
+		if r.HostLost+r.Damaged > 0 {
+			fmt.Fprintf(w, "  %d frames had not reached the disk, %d were damaged: the ledger names them\n", r.HostLost, r.Damaged)
+		}
+	}
+	fmt.Fprintf(w, "  run %s: captured %d, written %d, lost %d%s\n", r.Run.Short(), r.Captured, r.Written, r.Lost, byReason(r.LostByReason))
+}
