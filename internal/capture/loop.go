@@ -216,8 +216,9 @@ func (l *loop) admit() (frames.State, error) {
 // keep brings a frame's pixels into a slot, for which there is room in the budget, and offers it.
 func (l *loop) keep(h frames.Header) error {
 	slot, ok := l.slab.Take()
-	if !ok {
-		return errors.Join(fmt.Errorf("%w: it has room for frame %d but the slab has no slot", ErrBudget, h.Seq), l.budget.Release(l.stride))
+	if !ok { // only when the groups' policies changed over a restart with a full slab: the reserve has no slots then
+		l.c.cfg.Logger.Error("the budget has room and the slab has not", "seq", h.Seq)
+		return errors.Join(l.lost(1, h.FrameID, frames.Dropped, frames.AtAcquire), l.budget.Release(l.stride))
 	}
 	if err := l.cam.Retrieve(l.slab.Pixels(slot)); err != nil {
 		l.slab.Discard(slot)
