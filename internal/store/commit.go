@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -14,9 +16,10 @@ import (
 // journal's records, and the losses' ledger lines. It may be called again before the last call has returned: the
 // next frames are then written while the last ones are synced.
 //
-// An error that wraps ErrFrame or frames.ErrReclaimed, or the context's while nothing was written, leaves the
-// shard as it was, and no frame of the call counts. After any other error nobody knows what the disk holds: the
-// shard is broken, and the frames of the call may or may not be found by its next owner.
+// An error that wraps ErrFrame or frames.ErrReclaimed, or the context's while nothing was written, or one that
+// vfs.IsFull knows and that does not wrap ErrBroken, leaves the shard as it was, and no frame of the call counts. After
+// any other error nobody knows what the disk holds: the shard is broken, and the frames of the call may or may not be
+// found by its next owner.
 func (s *Shard) Commit(ctx context.Context, fs []Frame, losses []frames.Loss) error {
 	if err := s.check(fs, losses); err != nil {
 		return fmt.Errorf("committing to shard %d: %w", s.no, err)
@@ -85,6 +88,9 @@ func (s *Shard) commitFrames(ctx context.Context, fs []Frame) error {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			// Writes that had begun have ended; their space stays unused.
 			return fmt.Errorf("committing to shard %d: %w", s.no, err)
+		}
+		if vfs.IsFull(err) && !errors.Is(err, syscall.EIO) {
+			return fmt.Errorf("committing to shard %d: %w", s.no, err) // the space that it has taken stays unused
 		}
 		return s.fail(err)
 	}

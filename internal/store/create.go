@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/vfs"
@@ -68,6 +69,9 @@ func writeDraft(fs vfs.FS, root string, spec run.Spec) error {
 		if err := writeSynced(fs, filepath.Join(n.dir, metaName), b); err != nil {
 			return err
 		}
+	}
+	if err := makeSpare(fs, at, spec); err != nil {
+		return err
 	}
 	for _, d := range dirs {
 		if err := fs.SyncDir(d); err != nil {
@@ -155,7 +159,7 @@ func (s *Store) Discard() (bool, error) {
 			return false, fmt.Errorf("discarding %s: %w", s.at.root, err)
 		}
 		for _, e := range entries {
-			if e.Name() != lockName && e.Name() != liveName {
+			if !slices.Contains([]string{lockName, liveName, spareName}, e.Name()) {
 				return false, nil
 			}
 		}

@@ -14,7 +14,7 @@ import (
 // lost, and the bytes. It may be called again and returns the same; nothing may be added to the store afterwards.
 // The error wraps ErrIncomplete where a shard is not sealed.
 func (s *Store) Finish(ctx context.Context, captured uint64, sum run.Summary) (run.Summary, error) {
-	sum, err := s.finish(ctx, captured, sum)
+	err := s.withSpare(func() (err error) { sum, err = s.finish(ctx, captured, sum); return err })
 	if err != nil {
 		return sum, fmt.Errorf("finishing %s: %w", s.at.root, err)
 	}

@@ -20,12 +20,15 @@ type ledger struct {
 	flight *flight
 }
 
-func newLedger(log *logFile) *ledger {
+// newLedger makes a ledger, which may write lines twice: try does what is asked of it once more where that helps.
+func newLedger(try func(func() error) error, log *logFile) *ledger {
 	return &ledger{log: log, flight: newFlight(func(lines []byte) error {
-		if err := log.append(lines); err != nil {
-			return err
-		}
-		return log.sync()
+		return try(func() error {
+			if err := log.append(lines); err != nil {
+				return err
+			}
+			return log.sync()
+		})
 	})}
 }
 

@@ -106,6 +106,9 @@ func (s *Shard) allocate(end int64) error {
 		return nil
 	}
 	have := s.space.allocated
+	if err := s.store.roomForFrames(); err != nil && !s.sealing {
+		return err
+	}
 	err := s.data.Allocate(have, max(end, s.wanted(have))-have)
 	if vfs.IsFull(err) && s.wanted(have) > end {
 		// The rest of the shard may be lost frames, or never come.

@@ -119,6 +119,9 @@ func (r *recovery) shards(ctx context.Context) (captured uint64, err error) {
 	if err := v.survey(); err != nil {
 		return 0, err
 	}
+	if err := ignoreNotExist(s.fs.Remove(s.at.work(spareName))); err != nil { // it was set aside for this
+		return 0, err
+	}
 	r.losses = v.losses
 	captured = max(v.captured, r.opts.Captured)
 	for _, l := range r.opts.Losses {

@@ -18,7 +18,7 @@ import (
 // It may be called again after an error, except one that wraps ErrFenced (another owner has the shard, and
 // nothing that it sees was changed) or ErrBroken. ErrIncomplete means that frames are missing.
 func (s *Shard) Seal(ctx context.Context, end uint64) error {
-	if err := s.seal(ctx, end); err != nil {
+	if err := s.store.withSpare(func() error { return s.seal(ctx, end) }); err != nil {
 		return fmt.Errorf("sealing shard %d: %w", s.no, err)
 	}
 	return nil
@@ -70,7 +70,10 @@ func (s *Shard) publish() error {
 	st := s.store
 	from, to := st.at.work(workName(s.no, s.epoch, dataKind)), s.lostPath()
 	if s.anyDurable() {
-		if err := s.writeIndex(); err != nil {
+		switch err := s.writeIndex(); {
+		case vfs.IsFull(err) && s.usable() == nil:
+			return err // what was written of the index is behind all that counts
+		case err != nil:
 			return s.fail(err)
 		}
 		to = st.at.shardFile(s.no)
@@ -132,6 +135,7 @@ func (s *Shard) writeIndex() error {
 	index := encodeIndex(spans)
 	b := vfs.Alloc(int(vfs.Pad(int64(len(index)))))
 	copy(b, index)
+	s.sealing = true
 	off, err := s.reserve(int64(len(b)))
 	if err != nil {
 		return err
@@ -143,7 +147,7 @@ func (s *Shard) writeIndex() error {
 		return err
 	}
 	if err := s.store.synced(s.data.Sync); err != nil {
-		return err
+		return s.fail(err)
 	}
 	s.indexed = true
 	return nil

@@ -29,7 +29,8 @@ type Shard struct {
 	data    vfs.File // nil when not open
 	journal *journalFile
 	sync    *flight // data and journal
-	indexed bool    // the data file has its index; Seal's own
+	indexed bool    // the data file has its index; Seal's own, as sealing
+	sealing bool    // what is written now is no frame
 
 	space struct {
 		sync.Mutex
@@ -162,7 +163,10 @@ func (s *Shard) fail(err error) error {
 	if s.broken == nil {
 		s.broken = fmt.Errorf("%w: %w", ErrBroken, err)
 	}
-	return fmt.Errorf("shard %d: %w", s.no, err)
+	if errors.Is(err, ErrBroken) {
+		return fmt.Errorf("shard %d: %w", s.no, err)
+	}
+	return fmt.Errorf("shard %d: %w: %w", s.no, ErrBroken, err)
 }
 
 // markDurable notes frames whose data and records are synced.

@@ -85,6 +85,7 @@ type Store struct {
 	ledger   *ledger
 	events   *logFile
 	results  map[string]*logFile // by kind
+	spared   bool                // space for the end of the run was set aside when this Store was opened
 	live     io.Closer           // the shared lock that keeps recover away; nil for a reader and in a finished store
 	captured atomic.Uint64
 	stored   atomic.Uint64 // bytes of chunks
@@ -111,6 +112,9 @@ func Open(ctx context.Context, fs vfs.FS, path string, id frames.RunID, opts Opt
 	err = fs.SyncDir(filepath.Dir(path))
 	if err == nil && !a.Finished {
 		err = s.hold(ctx, fs.LockShared)
+	}
+	if err == nil {
+		s.spared, err = s.hasSpare()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), s.Close())
@@ -175,7 +179,7 @@ func newStore(fs vfs.FS, path string, spec run.Spec, opts Options) (*Store, erro
 	s.staging = newPool(int(staging), stagingCount, stagingBytes*stagingCount)
 	s.bounce = newPool(int(vfs.Pad(int64(stored))), opts.Depth, bounceLimit)
 	s.encoded = newPool(stored, opts.Encoders+1, encodedLimit)
-	s.ledger = newLedger(&logFile{fs: fs, path: s.at.join(ledgerDir, opts.Writer+".jsonl")})
+	s.ledger = newLedger(s.withSpare, &logFile{fs: fs, path: s.at.join(ledgerDir, opts.Writer+".jsonl")})
 	s.events = &logFile{fs: fs, path: s.at.join(eventsName)}
 	s.results = newResults(fs, s.at)
 	return s, nil

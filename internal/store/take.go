@@ -19,7 +19,8 @@ import (
 // Of two owners that do this at the same time at least one sees the other. A shard that was published or sealed
 // already is taken as it is (Sealed, Missing): Seal completes it.
 func (s *Store) TakeShard(ctx context.Context, no, epoch uint64) (*Shard, error) {
-	sh, err := s.takeShard(ctx, no, epoch)
+	var sh *Shard
+	err := s.withSpare(func() (err error) { sh, err = s.takeShard(ctx, no, epoch); return err })
 	if err != nil {
 		return nil, fmt.Errorf("taking shard %d under epoch %d: %w", no, epoch, err)
 	}
@@ -32,6 +33,9 @@ func (s *Store) takeShard(ctx context.Context, no, epoch uint64) (*Shard, error)
 		return nil, err
 	}
 	if err := sh.createFiles(); err != nil {
+		if vfs.IsFull(err) {
+			err = errors.Join(err, sh.removeOwn())
+		}
 		return nil, errors.Join(err, sh.closeFiles())
 	}
 	older, err := sh.fence()
@@ -39,7 +43,7 @@ func (s *Store) takeShard(ctx context.Context, no, epoch uint64) (*Shard, error)
 		err = sh.inherit(ctx, older)
 	}
 	if err != nil {
-		if errors.Is(err, ErrFenced) {
+		if errors.Is(err, ErrFenced) || vfs.IsFull(err) {
 			err = errors.Join(err, sh.removeOwn())
 		}
 		return nil, errors.Join(err, sh.closeFiles())
