@@ -16,7 +16,7 @@ import (
 // again, packets are lost, doubled and late, while frames and losses come. In the end every frame is durable or
 // ledgered, each shard is sealed under its last epoch, and every slot and byte is free.
 func TestRandom(t *testing.T) {
-	for seed := range uint64(16) {
+	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			newSchedule(t, seed).run()
