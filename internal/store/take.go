@@ -19,8 +19,7 @@ import (
 // Of two owners that do this at the same time at least one sees the other. A shard that was published or sealed
 // already is taken as it is (Sealed, Missing): Seal completes it.
 func (s *Store) TakeShard(ctx context.Context, no, epoch uint64) (*Shard, error) {
-	var sh *Shard
-	err := s.withSpare(func() (err error) { sh, err = s.takeShard(ctx, no, epoch); return err })
+	sh, err := s.takeShard(ctx, no, epoch)
 	if err != nil {
 		return nil, fmt.Errorf("taking shard %d under epoch %d: %w", no, epoch, err)
 	}
@@ -32,18 +31,15 @@ func (s *Store) takeShard(ctx context.Context, no, epoch uint64) (*Shard, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := sh.createFiles(); err != nil {
-		if vfs.IsFull(err) {
-			err = errors.Join(err, sh.removeOwn())
-		}
-		return nil, errors.Join(err, sh.closeFiles())
+	if err := s.withSpare(sh.createFiles); err != nil {
+		return nil, err
 	}
 	older, err := sh.fence()
 	if err == nil {
 		err = sh.inherit(ctx, older)
 	}
 	if err != nil {
-		if errors.Is(err, ErrFenced) || vfs.IsFull(err) {
+		if errors.Is(err, ErrFenced) {
 			err = errors.Join(err, sh.removeOwn())
 		}
 		return nil, errors.Join(err, sh.closeFiles())
@@ -65,8 +61,19 @@ func newShard(s *Store, no, epoch uint64) (*Shard, error) {
 	return sh, nil
 }
 
-// createFiles makes the owner's own files and their names durable.
+// createFiles makes the owner's own files and their names durable. On a full disk it leaves none.
 func (s *Shard) createFiles() error {
+	err := s.tryCreateFiles()
+	if err != nil {
+		if vfs.IsFull(err) {
+			err = errors.Join(err, s.removeOwn())
+		}
+		err = errors.Join(err, s.closeFiles())
+	}
+	return err
+}
+
+func (s *Shard) tryCreateFiles() error {
 	st := s.store
 	var err error
 	s.journal, err = createJournal(st.fs, st.at.work(workName(s.no, s.epoch, journalKind)), journalHeader{
