@@ -23,7 +23,10 @@ func TestBrokerRestarts(t *testing.T) {
 	for range 2 {
 		s.srv.Down()
 		s.frames(gate, 10)
-		s.until("they are captured", func() bool { st, _ := s.Status(t.Context(), bus.RunRequest{}); return st.Captured%10 == 0 && st.InFlight > 0 })
+		s.until("they are captured", func() bool {
+			st, _ := s.Status(t.Context(), bus.RunRequest{})
+			return st.Captured%10 == 0 && st.InFlight > 0
+		})
 		s.srv.Up()
 		s.until("all are durable", func() bool { st, _ := s.Status(t.Context(), bus.RunRequest{}); return st.Durable == st.Captured })
 	}

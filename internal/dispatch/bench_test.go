@@ -41,7 +41,12 @@ func BenchmarkOffer(b *testing.B) {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- d.Serve(ctx) }()
-	defer func() { cancel(); <-served }()
+	defer func() {
+		cancel()
+		if err := <-served; err != nil {
+			b.Error(err)
+		}
+	}()
 	stride := int64(sl.Stride())
 	budget, _ := backpressure.NewBudget(backpressure.Config{Limit: (slots - 2) * stride})
 	reserve, _ := backpressure.NewBudget(backpressure.Config{Limit: 2 * stride})
@@ -51,7 +56,7 @@ func BenchmarkOffer(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer c.Close()
+		b.Cleanup(func() { c.Close() })
 		go echo(b, c, spec.Run)
 	}
 	if err := d.Arm(b.Context(), RunConfig{Slab: sl, Budget: budget, Reserve: reserve}); err != nil {
