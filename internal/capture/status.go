@@ -22,29 +22,30 @@ type rates struct {
 
 // Status implements bus.Control.
 func (c *Controller) Status(context.Context, bus.RunRequest) (bus.Status, error) {
-	s, _ := c.status(false)
-	return s, nil
+	return c.status(false), nil
 }
 
 // publish publishes the status until ctx ends.
 func (c *Controller) publish(ctx context.Context) {
 	tick := time.NewTicker(statusPeriod)
 	defer tick.Stop()
+	alarms := newAlarms(c.cfg.Herald)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		s, run := c.status(true)
-		if err := c.cfg.Publisher.Status(run.Spec.Run, &s); err != nil {
+		s := c.status(true)
+		alarms.look(s)
+		if err := c.cfg.Publisher.Status(s.Run, &s); err != nil {
 			c.cfg.Logger.Debug("status not published", "error", err)
 		}
 	}
 }
 
 // status gathers the camera's account. measure begins a new interval for the rates.
-func (c *Controller) status(measure bool) (bus.Status, bus.Armed) {
+func (c *Controller) status(measure bool) bus.Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st := bus.Status{
@@ -52,15 +53,13 @@ func (c *Controller) status(measure bool) (bus.Status, bus.Armed) {
 		Restarts: c.cfg.Restarts, LastRun: c.last,
 	}
 	st.Camera = c.cfg.Camera
-	var about bus.Armed
 	a := c.cfg.Dispatcher.Account()
 	st.Members = c.members()
 	s := c.session
 	if s == nil {
 		c.rates = rates{}
-		return st, about
+		return st
 	}
-	about.Spec = s.spec
 	st.Run = s.spec.Run
 	st.Source, st.Geometry, st.Store, st.Frames = s.spec.Source, &s.spec.Geometry, a.StorePath, uint64(s.opts.Frames)
 	st.Captured, st.Durable, st.InFlight, st.ReadableUntilSeq = a.Captured, a.Durable, a.InFlight, a.ReadableUntil
@@ -86,7 +85,7 @@ func (c *Controller) status(measure bool) (bus.Status, bus.Armed) {
 		left := float64(g.Limit-g.Used) / grow
 		st.Budget.SecondsToFull = &left
 	}
-	return st, about
+	return st
 }
 
 // rate is the frame rate over the last interval. c.mu is held.
