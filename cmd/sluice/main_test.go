@@ -16,14 +16,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // sluice runs the command in this process and returns its exit code, stdout and stderr as main would make them.
-func sluice(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
+func sluice(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	if env == nil {
-		env = map[string]string{}
-	}
-	if env["XDG_RUNTIME_DIR"] == "" {
-		env["XDG_RUNTIME_DIR"] = t.TempDir()
-	}
+	env := map[string]string{"XDG_RUNTIME_DIR": t.TempDir()}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var out, errs bytes.Buffer
@@ -65,7 +60,7 @@ func TestBadUsageIsOneLine(t *testing.T) {
 		`NATS: "nats://:x" is not a server's URL: want nats://HOST:PORT`:    {"monitor", "--nats=nats://:x"},
 		`slabs: --force goes with --rm`:                                     {"slabs", "--force"},
 	} {
-		code, stdout, stderr := sluice(t, nil, args...)
+		code, stdout, stderr := sluice(t, args...)
 		if code != 2 || stdout != "" || !strings.HasPrefix(stderr, "sluice: "+want) || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%q: code %d, stdout %q, stderr %q\nwant %s", args, code, stdout, stderr, want)
 		}
@@ -73,14 +68,14 @@ func TestBadUsageIsOneLine(t *testing.T) {
 }
 
 func TestNobodyAnswers(t *testing.T) {
-	code, _, stderr := sluice(t, nil, "run", "--source=sim:", "--out="+t.TempDir(), "--nats=nats://127.0.0.1:1", "--connect-timeout=200ms")
+	code, _, stderr := sluice(t, "run", "--source=sim:", "--out="+t.TempDir(), "--nats=nats://127.0.0.1:1", "--connect-timeout=200ms")
 	if code != 2 || !strings.HasPrefix(stderr, "sluice: NATS at nats://127.0.0.1:1: nobody answers after") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("code %d, stderr %q", code, stderr)
 	}
 }
 
 func TestDoctor(t *testing.T) {
-	code, stdout, stderr := sluice(t, nil, "doctor", "--out="+t.TempDir())
+	code, stdout, stderr := sluice(t, "doctor", "--out="+t.TempDir())
 	// The test binary has no acquire beside it.
 	if code != 1 || stderr != "sluice: 1 checks failed\n" {
 		t.Errorf("code %d, %q", code, stderr)

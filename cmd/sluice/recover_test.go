@@ -53,13 +53,13 @@ func TestRecover(t *testing.T) {
 	path, held, s := leftBehind(t)
 	expect := func(want int, args ...string) string {
 		t.Helper()
-		code, stdout, stderr := sluice(t, nil, append([]string{"recover", path}, args...)...)
+		code, stdout, stderr := sluice(t, append([]string{"recover", path}, args...)...)
 		if code != want {
 			t.Fatalf("%v: code %d, want %d: %s", args, code, want, stderr)
 		}
 		return stdout
 	}
-	if code, _, _ := sluice(t, nil, "verify", path); code != exit.Damaged {
+	if code, _, _ := sluice(t, "verify", path); code != exit.Damaged {
 		t.Errorf("verify before: code %d", code)
 	}
 	expect(exit.Usage) // acquire lives
@@ -86,7 +86,7 @@ func TestRecover(t *testing.T) {
 	if slices.ContainsFunc(slabs, func(i slab.Info) bool { return i.Path == s.Path() }) {
 		t.Error("the slab is still there")
 	}
-	if code, _, stderr := sluice(t, nil, "verify", path); code != exit.OK {
+	if code, _, stderr := sluice(t, "verify", path); code != exit.OK {
 		t.Errorf("verify after: code %d, %s", code, stderr)
 	}
 	expect(exit.Lost) // nothing is to be done, and the answer is the same

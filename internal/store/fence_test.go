@@ -262,7 +262,17 @@ func TestTakeoverDropsDamagedChunks(t *testing.T) {
 			if next.State(0) != frames.Absent || next.State(1) != frames.Durable {
 				t.Fatalf("states %s %s, want absent and durable", next.State(0), next.State(1))
 			}
+			want := frames.Loss{
+				Seq: 0, Count: 1, FirstFrameID: 1000, LastFrameID: 1000, FirstNS: 1_700_000_000_000_000_000, LastNS: 1_700_000_000_000_000_000,
+				Reason: frames.Unwritten, Stage: frames.AtWriter,
+			}
+			if d := next.Damaged(); !slices.Equal(d, []frames.Loss{want}) {
+				t.Errorf("damaged are %+v", d)
+			}
 			commit(t, next, spec, 0, 2, 3)
+			if d := next.Damaged(); len(d) > 0 {
+				t.Errorf("damaged are %+v after the frame came again", d)
+			}
 			sealTo(t, next, 4)
 			checkFrames(t, path, 4, nil)
 		})

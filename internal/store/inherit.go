@@ -86,6 +86,35 @@ func (s *Shard) copyFrames(ctx context.Context, journals []journal) error {
 	return s.record(recs)
 }
 
+// noteDamaged keeps what journals promise and no file had.
+func (s *Shard) noteDamaged(journals []journal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, j := range journals {
+		for _, r := range j.Records {
+			if s.state[r.Seq-s.first] != frames.Durable {
+				s.damaged = append(s.damaged, r)
+			}
+		}
+	}
+}
+
+// Damaged are the frames that a former owner has acknowledged, perhaps, and whose bytes are not what was written, as
+// losses. Who still has such a frame can commit it; else it is to go to the ledger.
+func (s *Shard) Damaged() []frames.Loss {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ls []frames.Loss
+	seen := map[uint64]bool{}
+	for _, r := range s.damaged {
+		if s.state[r.Seq-s.first] == frames.Absent && !seen[r.Seq] {
+			seen[r.Seq] = true
+			ls = append(ls, r.unwritten())
+		}
+	}
+	return ls
+}
+
 // copyFrom writes the chunks of one former owner into the new file; they are not yet synced.
 func (s *Shard) copyFrom(ctx context.Context, f vfs.File, j journal, taken map[uint64]bool) ([]record, error) {
 	buf, err := s.store.bounce.get(ctx)

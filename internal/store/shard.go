@@ -42,6 +42,7 @@ type Shard struct {
 	stage     stage          // guarded by mu, as all below
 	state     []frames.State // of each frame of the shard
 	recs      []record       // of each durable frame
+	damaged   []record       // frames that a former owner's journal promises and its file does not have
 	accounted int            // how many states are not Absent
 	broken    error          // why nothing is taken any more
 	direct    error          // why data is not written past the page cache, when it is closed

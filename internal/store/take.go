@@ -180,6 +180,7 @@ func (s *Shard) inherit(ctx context.Context, older []uint64) error {
 		if err := s.copyFrames(ctx, journals); err != nil {
 			return err
 		}
+		s.noteDamaged(journals)
 	}
 	losses, _, err := readLedgers(s.store.fs, s.store.at)
 	if err != nil {

@@ -9,6 +9,9 @@ var (
 	// ErrName marks a store's name that is a path, hidden or empty: no message may name a place outside of the
 	// writer's root.
 	ErrName = errors.New("store name")
+	// ErrDisk marks a write or sync that failed: what the process knows of its files is not to be trusted any more.
+	// Another process can go on from the disk alone.
+	ErrDisk = errors.New("the disk has failed")
 	// ErrSpace marks a disk with less room than the run will need.
 	ErrSpace = errors.New("too little room on the disk")
 )

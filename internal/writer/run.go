@@ -3,9 +3,11 @@ package writer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/run"
@@ -31,6 +33,7 @@ type activeRun struct {
 	store     *store.Store // nil until it is open
 	made      bool         // by this writer, in this run
 	failed    bool         // nothing more is taken, and acquire knows
+	full      bool         // the disk has no room for frames, and acquire knows
 	over      bool         // no more results are taken
 	workers   map[uint64]*worker
 	sealed    map[uint64]uint64 // the epochs of shards that were sealed here
@@ -266,7 +269,9 @@ func (r *activeRun) finish(s *store.Store, f link.Finish) {
 	})
 }
 
-// fail tells acquire that this writer can't go on, once, and ends its work on the run.
+// fail ends this writer's work on the run, once. After an error of the disk the writer ends as a whole: started again it
+// takes its shards under new epochs, with files of its own, copies what is whole in the old ones, and gets from the slab
+// what it has not released. After any other error starting again would change nothing: acquire is told.
 func (r *activeRun) fail(shard uint64, err error) {
 	r.mu.Lock()
 	first := !r.failed
@@ -276,10 +281,29 @@ func (r *activeRun) fail(shard uint64, err error) {
 		return
 	}
 	r.w.cfg.Logger.Error("the writer can't go on", "shard", shard, "error", err)
+	if errors.Is(err, syscall.EIO) {
+		r.cancel()
+		r.w.end(fmt.Errorf("%w: shard %d: %w", ErrDisk, shard, err))
+		return
+	}
 	r.rx.Report(frames.KindFailed, link.Failed{
 		Run: r.spec.Run, Error: oneLine(err), DiskFull: vfs.IsFull(err), Shards: []uint64{shard},
 	})
 	r.cancel()
+}
+
+// diskFull tells acquire, once, that no more frames have room. The writer's shards stay its own: what is durable is
+// sealed, what comes is named in the ledger.
+func (r *activeRun) diskFull(shard uint64, err error) {
+	r.mu.Lock()
+	first := !r.full
+	r.full = true
+	r.mu.Unlock()
+	if !first {
+		return
+	}
+	r.w.cfg.Logger.Error("the disk is full", "shard", shard, "error", err)
+	r.rx.Report(frames.KindFailed, link.Failed{Run: r.spec.Run, Error: oneLine(err), DiskFull: true, Shards: []uint64{shard}})
 }
 
 // sealedBy notes that a worker has sealed its shard and reports it.

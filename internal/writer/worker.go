@@ -15,6 +15,8 @@ import (
 const (
 	// inFlight is how many commits of a shard overlap: one writes while the other one is synced.
 	inFlight = 2
+	// damagePause is how long a new owner waits for a frame to be offered again that a former one had, damaged.
+	damagePause = time.Second
 	// lockPause is how long a worker waits before it tries again to seal under a lock that another keeps.
 	lockPause = 200 * time.Millisecond
 )
@@ -88,6 +90,10 @@ func (k *worker) work() error {
 		return err
 	}
 	defer k.shard.Close()
+	var damage <-chan time.Time // when what is damaged goes to the ledger
+	if len(k.shard.Damaged()) > 0 {
+		damage = time.After(damagePause)
+	}
 	var commits sync.WaitGroup
 	defer commits.Wait()
 	slots := make(chan struct{}, inFlight)
@@ -119,8 +125,23 @@ func (k *worker) work() error {
 		}
 		select {
 		case <-k.wake:
+		case <-damage:
+			k.sort()
+			k.loseDamaged()
 		case <-k.ctx.Done():
 			return k.ctx.Err()
+		}
+	}
+}
+
+// loseDamaged queues the losses of frames that a former owner had and nobody offers again: it has released them.
+func (k *worker) loseDamaged() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, l := range k.shard.Damaged() {
+		if _, working := k.working[l.Seq]; !working {
+			k.r.w.cfg.Logger.Error("a frame that was durable is damaged", "shard", k.shardNo, "seq", l.Seq)
+			k.lost = append(k.lost, frames.LossRecord{Loss: l, Epoch: k.epoch})
 		}
 	}
 }
@@ -249,13 +270,46 @@ func (k *worker) commit(fs []link.Offered, ls []frames.LossRecord) {
 		k.r.rx.Settle(ls)
 	case errors.Is(err, frames.ErrReclaimed) || errors.Is(err, frames.ErrReleased):
 		k.retry(fs, ls)
+	case vfs.IsFull(err) && !errors.Is(err, store.ErrBroken):
+		k.giveUp(fs, ls, err)
 	default:
-		k.mu.Lock()
-		if k.err == nil {
-			k.err = err
-		}
-		k.mu.Unlock()
+		k.end(err)
 	}
+}
+
+// end has the worker end with an error.
+func (k *worker) end(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.err == nil {
+		k.err = err
+	}
+}
+
+// giveUp names frames in the ledger for which the disk has no room: there is some for that. Acquire is told to end the
+// run.
+func (k *worker) giveUp(fs []link.Offered, ls []frames.LossRecord, full error) {
+	k.r.diskFull(k.shardNo, full)
+	var losses []frames.Loss
+	for _, l := range ls {
+		losses = append(losses, l.Loss)
+	}
+	for _, f := range fs {
+		losses = append(losses, frames.Loss{
+			Seq: f.Offer.Seq, Count: 1, FirstFrameID: f.Offer.FrameID, LastFrameID: f.Offer.FrameID,
+			FirstNS: f.Offer.HostNS, LastNS: f.Offer.HostNS, Reason: frames.Unwritten, Stage: frames.AtWriter,
+		})
+	}
+	k.r.w.meter.enter()
+	err := k.shard.Commit(k.ctx, nil, losses)
+	k.r.w.meter.leave()
+	if err != nil {
+		k.end(err)
+		return
+	}
+	k.r.w.touch()
+	k.r.rx.Release(k.settle(fs), frames.Unwritten)
+	k.r.rx.Settle(ls)
 }
 
 // lend makes the store's frames of what lies in the slab.

@@ -40,6 +40,8 @@ type Writer struct {
 
 	mu   sync.Mutex // guards what follows
 	run  *activeRun // nil between runs
+	stop func()     // ends Run; nil before it
+	err  error      // why Run ends, where that is not asked for
 	last time.Time  // when anything came from or went to the link
 }
 
@@ -96,9 +98,12 @@ func makeRoot(fs vfs.FS, root string) error {
 
 // Run works for the members' link until ctx ends, Leave is closed and the run over, or the link has no more. It then
 // gives up its shards as they are: what is durable stays so, and the rest was never released. It returns nil after
-// Leave and after the end of ctx.
+// Leave and after the end of ctx, and an error that wraps ErrDisk after a failed write or sync.
 func (w *Writer) Run(ctx context.Context, rx link.Receiver) error {
 	next, stop := context.WithCancel(ctx)
+	w.mu.Lock()
+	w.stop = stop
+	w.mu.Unlock()
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		defer stop()
@@ -111,13 +116,29 @@ func (w *Writer) Run(ctx context.Context, rx link.Receiver) error {
 		d, err := rx.Next(next)
 		if err != nil {
 			if next.Err() != nil {
-				return nil
+				return w.reason()
 			}
 			return fmt.Errorf("receiving: %w", err)
 		}
 		w.touch()
 		w.deliver(ctx, rx, d)
 	}
+}
+
+// end has Run return err.
+func (w *Writer) end(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+	}
+	w.stop()
+}
+
+func (w *Writer) reason() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 // awaitLeave returns when the writer may go.
