@@ -100,6 +100,30 @@ func TestRecoverKnowsMore(t *testing.T) {
 	}
 }
 
+// TestRecoverRemembers has a sealed shard's journal know of more frames than anything else: the number outlives it.
+func TestRecoverRemembers(t *testing.T) {
+	spec := testSpec()
+	path := storePath(t)
+	s := create(t, path, spec, store.Options{})
+	sh := take(t, s, 0, 1)
+	s.NoteCaptured(9)
+	commit(t, sh, spec, 0, 1, 2, 3)
+	sealTo(t, sh, 4)
+	if r := verify(t, path); r.Captured != 9 || r.Missing != 5 {
+		t.Errorf("verify before: %+v", r)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := store.Recover(t.Context(), vfs.OS{}, path, store.RecoverOptions{})
+	if err != nil || r.Captured != 9 || r.HostLost != 5 {
+		t.Fatalf("found %+v, %v", r, err)
+	}
+	if r := verify(t, path); !r.OK || r.Captured != 9 {
+		t.Errorf("verify: %+v", r)
+	}
+}
+
 // TestRecoverDamage has chunks and an index that are not what was written: their frames are named, the rest is there.
 func TestRecoverDamage(t *testing.T) {
 	spec := testSpec()

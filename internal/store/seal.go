@@ -182,6 +182,12 @@ func (s *Shard) writeColumns() error {
 
 // cleanUp removes what the work folder has of the shard from this and former owners.
 func (s *Shard) cleanUp() error {
+	if err := s.keepCaptured(); err != nil {
+		if vfs.IsNotExist(err) && s.gone(s.store.at.join(workDir)) {
+			return nil // the store was finished meanwhile
+		}
+		return err
+	}
 	s.mu.Lock()
 	err := s.closeFiles()
 	s.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -88,7 +89,11 @@ type Store struct {
 	spared   bool                // space for the end of the run was set aside when this Store was opened
 	live     io.Closer           // the shared lock that keeps recover away; nil for a reader and in a finished store
 	captured atomic.Uint64
-	stored   atomic.Uint64 // bytes of chunks
+	kept     struct {
+		sync.Mutex
+		captured uint64 // what keepCaptured has made durable
+	}
+	stored atomic.Uint64 // bytes of chunks
 }
 
 // Open opens the store at path for the run with the given id; the zero id accepts every run. The error wraps

@@ -140,6 +140,11 @@ func (v *verifier) surveyWork() error {
 		v.found.problem("the finished store has a folder %s", workDir)
 	}
 	for _, e := range entries {
+		n, err := readCaptured(v.fs, v.at, e.Name())
+		if err != nil {
+			return err
+		}
+		v.captured = max(v.captured, n)
 		w, ok := parseWorkName(e.Name())
 		if !ok || w.kind != journalKind {
 			continue
