@@ -46,7 +46,10 @@ func (s *Store) finish(ctx context.Context, captured uint64, sum run.Summary) (r
 		return sum, err
 	}
 	a.Finished, a.Captured, a.Summary = true, &captured, &sum
-	if err := s.replaceMeta(s.at.root, rootMeta(a)); err != nil {
+	if err := s.replaceMeta(s.at.root, "root", rootMeta(a)); err != nil {
+		return sum, err
+	}
+	if err := s.fs.SyncDir(s.at.join(workDir)); err != nil {
 		return sum, err
 	}
 	return sum, s.removeWork()
@@ -54,7 +57,8 @@ func (s *Store) finish(ctx context.Context, captured uint64, sum run.Summary) (r
 
 // removeWork ends the work of a finished store.
 func (s *Store) removeWork() error {
-	if err := s.fs.SyncDir(s.at.root); err != nil { // the attributes' name, which another may not have synced
+	// The attributes' name, which another may not have synced.
+	if err := errors.Join(s.fs.SyncDir(s.at.root), ignoreNotExist(s.fs.SyncDir(s.at.join(workDir)))); err != nil {
 		return err
 	}
 	if err := removeAll(s.fs, s.at.join(workDir)); err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -61,21 +63,30 @@ func filled(states []frames.State) uint64 {
 // setLength replaces the arrays' metadata, the image's last: what it offers the columns have. The caller holds the
 // store's lock.
 func (s *Store) setLength(t uint64) error {
+	var g errgroup.Group
 	for _, c := range columns() {
-		if err := s.replaceMeta(s.at.column(c.name), columnMeta(s.spec, c, t)); err != nil {
-			return err
-		}
+		g.Go(func() error { return s.replaceMeta(s.at.column(c.name), c.name, columnMeta(s.spec, c, t)) })
 	}
-	return s.replaceMeta(s.at.join(imageName), imageMeta(s.spec, t))
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := s.fs.SyncDir(s.at.join(workDir)); err != nil {
+		return err
+	}
+	if err := s.replaceMeta(s.at.join(imageName), imageName, imageMeta(s.spec, t)); err != nil {
+		return err
+	}
+	return s.fs.SyncDir(s.at.join(workDir))
 }
 
-// replaceMeta replaces a zarr.json. The caller holds the store's lock.
-func (s *Store) replaceMeta(dir string, meta any) error {
+// replaceMeta replaces the zarr.json of what has the name; durable when the work folder is synced. The caller holds the
+// store's lock.
+func (s *Store) replaceMeta(dir, name string, meta any) error {
 	b, err := encodeMeta(meta)
 	if err != nil {
 		return err
 	}
-	if err := replaceSynced(s.fs, s.at.work(metaName), filepath.Join(dir, metaName), b); err != nil {
+	if err := replace(s.fs, s.at.work(name+"-"+metaName), filepath.Join(dir, metaName), b); err != nil {
 		return fmt.Errorf("replacing %s: %w", filepath.Join(dir, metaName), err)
 	}
 	return nil

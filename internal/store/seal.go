@@ -43,8 +43,13 @@ func (s *Shard) seal(ctx context.Context, end uint64) error {
 			return err
 		}
 		s.setStage(stageSealed)
-	} else if err := s.store.fs.SyncDir(s.store.at.columnChunks(colState)); err != nil {
-		return err
+	} else {
+		// A former owner may have died before the name of the states was durable.
+		for _, d := range []string{s.store.at.columnChunks(colState), s.store.at.join(workDir)} {
+			if err := s.store.fs.SyncDir(d); err != nil {
+				return err
+			}
+		}
 	}
 	if err := s.store.grow(ctx); err != nil {
 		return err
@@ -161,7 +166,7 @@ func (s *Shard) writeColumns() error {
 	write := func(c column) error {
 		path := s.store.at.columnChunk(c.name, s.no)
 		temp := s.store.at.work(workName(s.no, s.epoch, filepath.Base(c.name)))
-		if err := replaceSynced(s.store.fs, temp, path, encodeColumn(c, state, recs)); err != nil {
+		if err := replace(s.store.fs, temp, path, encodeColumn(c, state, recs)); err != nil {
 			if vfs.IsNotExist(err) && s.gone(s.store.at.join(workDir)) {
 				return fmt.Errorf("writing column %s: %w: %w", c.name, ErrFenced, err)
 			}
@@ -177,7 +182,13 @@ func (s *Shard) writeColumns() error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return write(cols[len(cols)-1])
+	if err := s.store.fs.SyncDir(s.store.at.join(workDir)); err != nil {
+		return err
+	}
+	if err := write(cols[len(cols)-1]); err != nil {
+		return err
+	}
+	return s.store.fs.SyncDir(s.store.at.join(workDir))
 }
 
 // cleanUp removes what the work folder has of the shard from this and former owners.
