@@ -19,6 +19,7 @@ DEMO_OUT    ?= data
 FUZZTIME ?= 10s
 BENCH    ?= .
 BENCHTIME ?= 1s
+CHAOS    ?= 10
 
 .DEFAULT_GOAL := help
 .PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint lint-opencv fuzz bench demo clean
@@ -70,6 +71,9 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 			echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; \
 	done
+
+chaos: ## runs whose processes are killed at random, twelve in each: CHAOS=10 runs; SLUICE_E2E_SEED=N repeats one
+	SLUICE_E2E_KILLS=12 CGO_ENABLED=0 go test -count $(CHAOS) -timeout 60m -run '^TestManyKills$$' -v ./test/e2e
 
 bench: ## benchmarks: BENCH=name, BENCHTIME=1s; compare two outputs with `go tool -modfile=tools/go.mod benchstat`
 	CGO_ENABLED=0 go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PKGS)

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -15,10 +16,18 @@ func TestManyKills(t *testing.T) {
 	t.Parallel()
 	kills, seed := number(t, "SLUICE_E2E_KILLS", 6), number(t, "SLUICE_E2E_SEED", rand.Uint64()>>1)
 	t.Logf("SLUICE_E2E_KILLS=%d SLUICE_E2E_SEED=%d", kills, seed)
+	if kills > 30 {
+		t.Fatal("a supervisor gives up what dies too often: at most 30 kills")
+	}
 	random := rand.New(rand.NewPCG(seed, 0))
-	s, r := local(t, "chaos", "--source", "sim:?width=128&height=128&dtype=uint16&fps=400&pattern=hash",
-		"--frames", strconv.FormatUint(400*(kills+1), 10), "--budget", "16MiB", "--shard-frames", "25", "--writers", "3", "--analyzers", "2",
-		"--analyze-policy", []string{"lossless", "latest"}[random.IntN(2)])
+	args := []string{
+		"--source", fmt.Sprintf("sim:?width=%d&height=%d&dtype=uint16&fps=400&pattern=hash", 1+random.IntN(200), 1+random.IntN(200)),
+		"--frames", strconv.FormatUint(400*(kills+1), 10), "--shard-frames", strconv.Itoa(1 + random.IntN(100)),
+		"--budget", "16MiB", "--writers", "3", "--analyzers", "2",
+		"--analyze-policy", []string{"lossless", "latest"}[random.IntN(2)], "--compress", []string{"none", "zstd"}[random.IntN(2)],
+	}
+	t.Logf("%q", args)
+	s, r := local(t, "chaos", args...)
 	deaths, killed := map[string]int{}, map[int]bool{}
 	for range kills {
 		// The supervisor gives a child up that dies again and again.
