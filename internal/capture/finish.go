@@ -85,7 +85,7 @@ func (s *session) complete(summary run.Summary) (run.Summary, error) {
 
 // captureAll runs the camera until it ends, or until no required member can take its frames.
 func (s *session) captureAll() string {
-	hopeless := s.c.cfg.Dispatcher.Hopeless()
+	hopeless, full := s.c.cfg.Dispatcher.Hopeless(), s.c.cfg.Dispatcher.DiskFull()
 	done := make(chan struct{})
 	watched := make(chan struct{})
 	go func() {
@@ -93,6 +93,8 @@ func (s *session) captureAll() string {
 		select {
 		case <-hopeless:
 			s.stop(s.broken())
+		case <-full:
+			s.stop(run.EndedDiskFull)
 		case <-done:
 		}
 	}()
@@ -126,6 +128,9 @@ func (s *session) drain(endedBy string) (string, error) {
 	for {
 		select {
 		case <-drained:
+			if _, full := d.Failure(); full {
+				endedBy = run.EndedDiskFull
+			}
 			return endedBy, nil
 		case <-hopeless:
 			reason, _ := d.Failure()

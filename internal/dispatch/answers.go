@@ -70,6 +70,37 @@ func (r *runState) release(m *member, rel frames.Release) (int64, bool) {
 	return r.let(slot, m.group), true
 }
 
+// releases takes frames back. Those that could not be written are told as ranges.
+func (r *runState) releases(m *member, rels []frames.Release) (freed int64) {
+	var lost []frames.Loss
+	now := time.Now().UnixNano()
+	for _, rel := range rels {
+		rec, _ := r.slab.Record(int(rel.Slot)) // release says whether there is such a slot
+		n, ok := r.release(m, rel)
+		freed += n
+		if !ok {
+			r.d.stale++
+			continue
+		}
+		if !rel.Outcome.Lost() {
+			continue
+		}
+		l := frames.Loss{
+			Seq: rel.Seq, Count: 1, FirstFrameID: rec.FrameID, LastFrameID: rec.FrameID, FirstNS: now, LastNS: now,
+			Reason: rel.Outcome, Stage: frames.AtWriter,
+		}
+		if last := len(lost) - 1; last >= 0 && l.Follows(lost[last]) {
+			lost[last] = l.Join(lost[last])
+		} else {
+			lost = append(lost, l)
+		}
+	}
+	for _, l := range lost {
+		r.d.note(Fact{Kind: FramesLost, Member: m.name, Loss: l})
+	}
+	return freed
+}
+
 // settle takes a loss that is in the ledger. Frames of the range that were still in the slab are let go.
 func (r *runState) settle(m *member, rec frames.LossRecord) int64 {
 	if r.shards == nil || m.group != r.shards.g {
@@ -77,6 +108,11 @@ func (r *runState) settle(m *member, rec frames.LossRecord) int64 {
 	}
 	l, ok := r.shards.settle(m, rec)
 	if !ok {
+		if r.shards.owns(m, rec) && rec.Stage == frames.AtWriter { // found to be damaged when it took the shard over
+			r.account(rec.Reason, rec.Count)
+			r.d.note(Fact{Kind: FramesLost, Member: m.name, Loss: rec.Loss})
+			return 0
+		}
 		r.d.stale++
 		return 0
 	}
@@ -114,13 +150,22 @@ func (r *runState) seal(m *member, a frames.Assignment) bool {
 	return true
 }
 
-// failed takes a member's word that it cannot go on: its frames go to others.
+// failed takes a member's word that it cannot go on: its frames go to others. One whose disk is full stays, to ledger
+// what it has no room for, and the run is to end.
 func (r *runState) failed(m *member, f link.Failed) {
 	if f.Run != r.spec.Run || m.failed != "" {
 		return
 	}
 	r.d.note(Fact{Kind: MemberFailed, Member: m.name, Reason: f.Error})
-	m.ready, m.failed, r.failure, r.diskFull = false, f.Error, f.Error, r.diskFull || f.DiskFull
+	r.failure = f.Error
+	if f.DiskFull && !r.diskFull {
+		r.diskFull = true
+		close(r.full)
+	}
+	if f.DiskFull && len(f.Shards) > 0 {
+		return
+	}
+	m.ready, m.failed = false, f.Error
 	r.out(m)
 }
 

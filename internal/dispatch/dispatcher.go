@@ -270,13 +270,7 @@ func (d *Dispatcher) handle(m *member, kind frames.Kind, body []byte) error {
 		r.answered(m, a)
 	case frames.KindReleases:
 		rels, err := frames.DecodeReleases(nil, body)
-		for _, rel := range rels {
-			n, ok := r.release(m, rel)
-			freed += n
-			if !ok {
-				d.stale++
-			}
-		}
+		freed = r.releases(m, rels)
 		r.check()
 		return err
 	case frames.KindSettled:

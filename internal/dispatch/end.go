@@ -34,6 +34,13 @@ func (d *Dispatcher) Hopeless() <-chan struct{} {
 	return d.run.lostAll
 }
 
+// DiskFull is closed when a writer has no room for its frames: they go to the ledger, and the run should end.
+func (d *Dispatcher) DiskFull() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.run.full
+}
+
 // Failure is the last member's reason for not going on, and whether its disk is full.
 func (d *Dispatcher) Failure() (reason string, diskFull bool) {
 	d.mu.Lock()

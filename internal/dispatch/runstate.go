@@ -46,6 +46,7 @@ type runState struct {
 	failure  string // of the last required member
 	diskFull bool
 	lostAll  chan struct{} // closed when a required group can take no more frames
+	full     chan struct{} // closed when a writer's disk is full
 }
 
 // free gives bytes back to the budget. It runs without the dispatcher's mutex: the budget's watchers may look.

@@ -173,12 +173,18 @@ func (s *shards) send(sh *shard) {
 	}
 }
 
+// owns reports whether a member speaks of a shard that is its own now.
+func (s *shards) owns(m *member, rec frames.LossRecord) bool {
+	sh := s.open[s.r.spec.Shard(rec.Seq)]
+	return sh != nil && sh.owner == m && sh.epoch == rec.Epoch
+}
+
 // settle takes a member's word that a range is in its ledger.
 func (s *shards) settle(m *member, rec frames.LossRecord) (frames.Loss, bool) {
-	sh := s.open[s.r.spec.Shard(rec.Seq)]
-	if sh == nil || sh.owner != m || sh.epoch != rec.Epoch {
+	if !s.owns(m, rec) {
 		return frames.Loss{}, false
 	}
+	sh := s.open[s.r.spec.Shard(rec.Seq)]
 	i := slices.IndexFunc(sh.loss, func(l *loss) bool { return l.sent && l.Loss == rec.Loss })
 	if i < 0 {
 		return frames.Loss{}, false

@@ -141,7 +141,8 @@ type Failed struct {
 	Run      frames.RunID `json:"run"`
 	Error    string       `json:"error"`
 	DiskFull bool         `json:"disk_full,omitempty"`
-	// Shards whose frames it can no longer take; empty means all.
+	// Shards, where DiskFull is set and they are named, are those that the disk has no room for: the member stays, and
+	// ledgers the frames that it can't write. Without them it is out, and its shards go to others.
 	Shards []uint64 `json:"shards,omitempty"`
 }
 
