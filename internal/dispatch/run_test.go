@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/dispatch/dispatchtest"
+	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/pkg/frames"
@@ -371,4 +372,38 @@ func TestAllDie(t *testing.T) {
 	}
 	h.writer("w2")
 	h.drain()
+}
+
+// TestDiskFull: a writer without room stays, ledgers what it has in hand, and the run drains; it is told as one range.
+func TestDiskFull(t *testing.T) {
+	h := newHost(t, setup{slots: 16})
+	w := h.holder("w1")
+	h.arm()
+	h.put(6)
+	h.until("all is out", func() bool { return len(w.Held()) == 6 })
+	w.Step(2)
+	w.Member().Report(frames.KindFailed, link.Failed{Run: h.slab.Spec().Run, Error: "no space left", DiskFull: true, Shards: []uint64{0}})
+	select {
+	case <-h.DiskFull():
+	case <-time.After(dispatchtest.Patience):
+		t.Fatal("nobody says that the disk is full")
+	}
+	if m := h.member("w1"); m.Failed != "" || !m.Ready || isClosed(h.Hopeless()) {
+		t.Errorf("w1 %+v", m)
+	}
+	w.Answer(frames.Unwritten)
+	h.drain()
+	if n := h.disk.Counts(); n[frames.Durable] != 2 || n[frames.Unwritten] != 4 {
+		t.Errorf("the disk has %v", n)
+	}
+	var lost uint64
+	for _, f := range h.told(FramesLost) {
+		if f.Loss.Reason != frames.Unwritten {
+			t.Errorf("lost %+v", f.Loss)
+		}
+		lost += f.Loss.Count
+	}
+	if lost != 4 {
+		t.Errorf("%d frames were told to be lost, want 4", lost)
+	}
 }
