@@ -22,7 +22,7 @@ BENCHTIME ?= 1s
 CHAOS    ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint lint-opencv fuzz bench demo clean
+.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint lint-opencv fuzz chaos bench demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

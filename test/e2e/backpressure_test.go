@@ -61,7 +61,7 @@ func TestBudgetFull(t *testing.T) {
 			r := s.start(append(c.args, "--source", "sim:?width=512&height=512&dtype=uint16&fps=200&pattern=hash"+c.source,
 				"--frames", "800", "--budget", "64MiB", "--shard-frames", "64")...)
 			st := s.durable(r, 20)
-			writer := members(st, "writer")
+			writer := writersOf(st)
 			began := len(s.backpressure.All())
 			s.freeze(writer...)
 

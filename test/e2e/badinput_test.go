@@ -161,9 +161,9 @@ func badFiles(t *testing.T) bad {
 			t.Fatal(err)
 		}
 	}
-	picture := func(w, h int) []byte {
+	picture := func(width int) []byte {
 		var buf bytes.Buffer
-		if err := png.Encode(&buf, image.NewGray(image.Rect(0, 0, w, h))); err != nil {
+		if err := png.Encode(&buf, image.NewGray(image.Rect(0, 0, width, 8))); err != nil {
 			t.Fatal(err)
 		}
 		return buf.Bytes()
@@ -172,11 +172,11 @@ func badFiles(t *testing.T) bad {
 	write("text.avi", []byte("this is a text that somebody gave the name of a video\n"))
 	write("short.y4m", []byte(header+"FRAME\n12345678FRAME\n1234"))
 	write("empty.y4m", []byte(header))
-	write("torn/a.png", picture(8, 8))
-	write("torn/b.png", picture(8, 8)[:30])
-	write("unequal/a.png", picture(8, 8))
-	write("unequal/b.png", picture(8, 8))
-	write("unequal/c.png", picture(9, 8))
+	write("torn/a.png", picture(8))
+	write("torn/b.png", picture(8)[:30])
+	write("unequal/a.png", picture(8))
+	write("unequal/b.png", picture(8))
+	write("unequal/c.png", picture(9))
 	write("none/readme.txt", []byte("no image"))
 	return b
 }

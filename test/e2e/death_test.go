@@ -1,9 +1,11 @@
 package e2e_test
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/run"
@@ -19,7 +21,7 @@ func TestKillWhileDraining(t *testing.T) {
 			s := newStation(t, "drain-"+victim)
 			r := s.start("--source", endless, "--frames", "200", "--budget", "64MiB", "--shard-frames", "16", "--writers", "2")
 			st := s.durable(r, 50)
-			writers := members(st, "writer")
+			writers := writersOf(st)
 			s.freeze(writers...)
 			st = s.await("the drain", r, func(st bus.Status) bool { return st.State == bus.StateDraining })
 			pid := st.PID
@@ -47,7 +49,7 @@ func TestKillEverything(t *testing.T) {
 	t.Parallel()
 	s, r := local(t, "everything", "--source", endless, "--budget", "32MiB", "--shard-frames", "32", "--writers", "2")
 	st := s.durable(r, 100)
-	s.freeze(members(st, "writer")...)
+	s.freeze(writersOf(st)...)
 	st = s.await("frames in flight", r, func(st bus.Status) bool { return st.InFlight >= 20 })
 	pids := append([]int{r.PID(), s.endpoint().PID}, pidsOf(st)...)
 	for _, pid := range pids {
@@ -93,8 +95,13 @@ func TestStopped(t *testing.T) {
 					told[m.Process]++
 					return told["writer-1"] > 3 && told["writer-2"] > 3 && told["analyze-1"] > 3
 				})
-			} else if _, err := s.client.Status(deadline(t), bus.RunRequest{}); err == nil {
-				t.Error("a stopped broker has delivered an answer")
+			} else {
+				s.poll("silence", r, func() bool {
+					ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+					defer cancel()
+					_, err := s.client.Status(ctx, bus.RunRequest{})
+					return err != nil
+				})
 			}
 			s.thaw(pid)
 			sum := s.end(r, 0)

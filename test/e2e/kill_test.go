@@ -33,7 +33,7 @@ func TestKill(t *testing.T) {
 			s := newStation(t, "kill-"+c.camera)
 			r := s.start(append(killed, "--writers", c.writers, "--analyzers", "2")...)
 			st := s.durable(r, 100)
-			writers := members(st, "writer")
+			writers := writersOf(st)
 			s.freeze(writers...)
 			st = s.await("frames in flight", r, func(st bus.Status) bool { return st.InFlight >= 20 })
 			victim := c.victim(st)
@@ -89,10 +89,10 @@ func TestKillAcquireOfFreeRunningCamera(t *testing.T) {
 	r := s.start("--source", "sim:?width=256&height=256&dtype=uint16&fps=200&pattern=hash&free=true&ring=1000", "--frames", "600",
 		"--budget", "32MiB", "--shard-frames", "32", "--writers", "2")
 	st := s.durable(r, 100)
-	s.freeze(members(st, "writer")...)
+	s.freeze(writersOf(st)...)
 	st = s.await("frames in flight", r, func(st bus.Status) bool { return st.InFlight >= 20 })
 	s.kill(st.PID)
-	s.thaw(members(st, "writer")...)
+	s.thaw(writersOf(st)...)
 	sum := s.end(r, 3)
 	if sum.Captured != 600 || sum.Lost == 0 || sum.LostByReason[frames.Restarted.String()] != sum.Lost || sum.Restarts != 1 {
 		t.Errorf("captured %d, lost %v, %d restarts", sum.Captured, sum.LostByReason, sum.Restarts)

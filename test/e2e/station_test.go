@@ -209,10 +209,10 @@ func (s *station) end(r *programs.Running, want int) run.Summary {
 	return sum
 }
 
-// members are the process ids of a group's members.
-func members(st bus.Status, group string) (pids []int) {
+// writersOf are the process ids of the writers.
+func writersOf(st bus.Status) (pids []int) {
 	for _, m := range st.Members {
-		if m.Group == group && m.State == "live" {
+		if m.Group == "writer" && m.State == "live" {
 			pids = append(pids, m.PID)
 		}
 	}
@@ -253,12 +253,4 @@ func (s *station) gone(pids ...int) {
 			}
 		}
 	}
-}
-
-// deadline is a context for what must fail soon.
-func deadline(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	t.Cleanup(cancel)
-	return ctx
 }

@@ -54,7 +54,7 @@ func TestStopHard(t *testing.T) {
 	t.Parallel()
 	s, r := local(t, "hard", "--source", endless, "--writers", "2", "--budget", "32MiB", "--shard-frames", "32")
 	st := s.durable(r, 100)
-	s.freeze(members(st, "writer")...)
+	s.freeze(writersOf(st)...)
 	s.await("frames in flight", r, func(st bus.Status) bool { return st.InFlight >= 20 })
 	r.Signal(t, os.Interrupt)
 	s.await("the drain", r, func(st bus.Status) bool { return st.State == bus.StateDraining })
