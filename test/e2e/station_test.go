@@ -195,12 +195,7 @@ func (s *station) signal(sig syscall.Signal, pids ...int) {
 // every frame is what the camera made.
 func (s *station) end(r *programs.Running, want int) run.Summary {
 	s.t.Helper()
-	res := r.Wait(s.t)
-	if res.Code != want {
-		s.t.Fatalf("exit code %d, want %d\n%s%s", res.Code, want, res.Stdout, res.Stderr)
-	}
-	var sum run.Summary
-	res.LastLine(s.t, &sum)
+	sum := record(s.t, r, want)
 	if sum.Written+sum.Lost != sum.Captured || sum.Captured == 0 {
 		s.t.Errorf("captured %d, written %d, lost %d", sum.Captured, sum.Written, sum.Lost)
 	}
