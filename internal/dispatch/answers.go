@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -46,28 +47,23 @@ func (r *runState) out(m *member) {
 	r.d.change()
 }
 
-// release takes a frame back. It returns the bytes that the budget gets.
-func (r *runState) release(m *member, rel frames.Release) (int64, bool) {
+// release takes a frame back. It returns the bytes that the budget gets, and the frame's record.
+func (r *runState) release(m *member, rel frames.Release) (freed int64, rec slab.Record, ok bool) {
 	slot := int(rel.Slot)
 	g := r.d.cfg.Groups[m.group]
-	// A latest group looks at its loan alone: the slot may have been reclaimed and hold another frame.
-	if g.Policy == link.Lossless {
-		rec, err := r.slab.Record(slot)
-		if err != nil || rec.Seq != rel.Seq || rec.Generation != rel.Generation {
-			return 0, false
-		}
-	}
+	// The group knows whose frame it is: only then the slot is still that frame's and not being filled anew.
 	if !r.groups[m.group].release(m, rel) {
-		return 0, false
+		return 0, rec, false
 	}
 	r.released[g.Name]++
 	if g.Sharded {
 		r.account(rel.Outcome, 1)
 	}
 	if g.Policy != link.Lossless {
-		return 0, true
+		return 0, rec, true
 	}
-	return r.let(slot, m.group), true
+	rec, _ = r.slab.Record(slot)
+	return r.let(slot, m.group), rec, true
 }
 
 // releases takes frames back. Those that could not be written are told as ranges.
@@ -75,8 +71,7 @@ func (r *runState) releases(m *member, rels []frames.Release) (freed int64) {
 	var lost []frames.Loss
 	now := time.Now().UnixNano()
 	for _, rel := range rels {
-		rec, _ := r.slab.Record(int(rel.Slot)) // release says whether there is such a slot
-		n, ok := r.release(m, rel)
+		n, rec, ok := r.release(m, rel)
 		freed += n
 		if !ok {
 			r.d.stale++
@@ -99,6 +94,12 @@ func (r *runState) releases(m *member, rels []frames.Release) (freed int64) {
 		r.d.note(Fact{Kind: FramesLost, Member: m.name, Loss: l})
 	}
 	return freed
+}
+
+// matches reports whether a release is of the frame that lies in its slot. The slot is held: nobody fills it now.
+func (r *runState) matches(rel frames.Release) bool {
+	rec, err := r.slab.Record(int(rel.Slot))
+	return err == nil && rec.Seq == rel.Seq && rec.Generation == rel.Generation
 }
 
 // settle takes a loss that is in the ledger. Frames of the range that were still in the slab are let go.

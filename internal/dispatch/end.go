@@ -49,7 +49,8 @@ func (d *Dispatcher) Failure() (reason string, diskFull bool) {
 }
 
 // GiveUp ledgers every frame that the sharded group has not released, and takes the frames from the other groups:
-// the drain's deadline is over. Frames that become durable meanwhile stay so.
+// the drain's deadline is over. Frames that become durable meanwhile stay so. An error that wraps slab.ErrLossTable
+// means that some are left: call it again when ledger lines have made room.
 func (d *Dispatcher) GiveUp(reason frames.State) error {
 	d.mu.Lock()
 	r := d.run
@@ -74,12 +75,13 @@ func (d *Dispatcher) GiveUp(reason frames.State) error {
 				freed += r.let(slot, i)
 			}
 		}
-		if r.shards != nil && rec.Holders&(1<<r.shards.g) != 0 {
+		if r.shards != nil && rec.Holders&(1<<r.shards.g) != 0 && !r.shards.losing(rec.Seq) {
 			l := frames.Loss{
 				Seq: rec.Seq, Count: 1, FirstFrameID: rec.FrameID, LastFrameID: rec.FrameID,
 				FirstNS: now, LastNS: now, Reason: reason, Stage: frames.AtWriter,
 			}
 			if _, err := r.lose(l); err != nil {
+				r.check()
 				return fmt.Errorf("give frame %d up: %w", rec.Seq, err)
 			}
 		}

@@ -31,7 +31,7 @@ func (p *pool) offer(slot int, rec slab.Record) {
 }
 
 func (p *pool) release(m *member, rel frames.Release) bool {
-	if owner, ok := p.owner[int(rel.Slot)]; !ok || owner != m {
+	if owner, ok := p.owner[int(rel.Slot)]; !ok || owner != m || !p.r.matches(rel) {
 		return false
 	}
 	delete(p.owner, int(rel.Slot))

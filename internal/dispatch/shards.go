@@ -19,7 +19,13 @@ type shards struct {
 	ahead map[uint64]bool
 	// sent counts the shards given to each member in the run: equal load goes to who had fewer.
 	sent map[string]int
+	// Shards without an owner have numbers from orphan on and below top.
+	orphan, top uint64
 }
+
+// maxOwned bounds the shards that a member has at a time: each costs it files and memory. Others wait, the oldest
+// first, which shows as backpressure.
+const maxOwned = 16
 
 // shard is one that is not sealed yet.
 type shard struct {
@@ -49,6 +55,7 @@ func (s *shards) shard(no uint64) *shard {
 	if sh == nil {
 		sh = &shard{no: no, slots: map[uint64]int{}}
 		s.open[no] = sh
+		s.orphan, s.top = min(s.orphan, no), max(s.top, no+1)
 	}
 	return sh
 }
@@ -57,14 +64,12 @@ func (s *shards) shard(no uint64) *shard {
 func (s *shards) own(no uint64) *shard {
 	sh := s.shard(no)
 	if sh.owner == nil {
-		if m := s.pick(); m != nil {
-			s.assign(sh, m)
-		}
+		s.adopt()
 	}
 	return sh
 }
 
-// pick returns the writer for one more shard: the one that had the fewest, among those with the least in hand.
+// pick returns the writer for one more shard: the one that has the fewest and had the fewest; nil when none has room.
 func (s *shards) pick() *member {
 	best := s.r.d.pick(s.g)
 	if best == nil {
@@ -78,6 +83,9 @@ func (s *shards) pick() *member {
 		if m.owned < best.owned || m.owned == best.owned && s.sent[m.name] < s.sent[best.name] {
 			best = m
 		}
+	}
+	if best.owned >= maxOwned {
+		return nil
 	}
 	return best
 }
@@ -127,7 +135,7 @@ func (s *shards) release(m *member, rel frames.Release) bool {
 	if sh == nil || sh.owner != m || sh.epoch != rel.Epoch {
 		return false
 	}
-	if slot, ok := sh.slots[rel.Seq]; !ok || slot != int(rel.Slot) {
+	if slot, ok := sh.slots[rel.Seq]; !ok || slot != int(rel.Slot) || !s.r.matches(rel) {
 		return false
 	}
 	delete(sh.slots, rel.Seq)
@@ -179,6 +187,12 @@ func (s *shards) owns(m *member, rec frames.LossRecord) bool {
 	return sh != nil && sh.owner == m && sh.epoch == rec.Epoch
 }
 
+// losing reports whether a frame's loss is on its way to the ledger.
+func (s *shards) losing(seq uint64) bool {
+	sh := s.open[s.r.spec.Shard(seq)]
+	return sh != nil && slices.ContainsFunc(sh.loss, func(l *loss) bool { return seq >= l.Seq && seq < l.End() })
+}
+
 // settle takes a member's word that a range is in its ledger.
 func (s *shards) settle(m *member, rec frames.LossRecord) (frames.Loss, bool) {
 	if !s.owns(m, rec) {
@@ -211,6 +225,7 @@ func (s *shards) seal(m *member, a frames.Assignment) bool {
 		n++
 	}
 	s.r.slab.SetSealed(n)
+	s.adopt()
 	return true
 }
 
@@ -233,17 +248,18 @@ func (s *shards) ready(m *member) {
 	s.adopt()
 }
 
-// adopt gives every orphan an owner, if there is anyone.
+// adopt gives orphans an owner, the oldest first, as long as there is one that has room.
 func (s *shards) adopt() {
-	var orphans []uint64
-	for no, sh := range s.open {
-		if sh.owner == nil {
-			orphans = append(orphans, no)
+	for ; s.orphan < s.top; s.orphan++ {
+		sh := s.open[s.orphan]
+		if sh == nil || sh.owner != nil {
+			continue
 		}
-	}
-	slices.Sort(orphans)
-	for _, no := range orphans {
-		s.own(no)
+		m := s.pick()
+		if m == nil {
+			return
+		}
+		s.assign(sh, m)
 	}
 }
 
@@ -251,6 +267,7 @@ func (s *shards) gone(m *member) {
 	for _, sh := range s.open {
 		if sh.owner == m {
 			sh.owner = nil
+			s.orphan = min(s.orphan, sh.no)
 		}
 	}
 	m.outstanding, m.owned = 0, 0
