@@ -35,9 +35,9 @@ func (c *Client) Arm(ctx context.Context, r ArmRequest) (Armed, error) {
 	return ask[Armed](ctx, c, VerbArm, r, armTime)
 }
 
-// Start implements [Control].
+// Start implements [Control]. It may have to arm first.
 func (c *Client) Start(ctx context.Context, r RunRequest) (Ack, error) {
-	return ask[Ack](ctx, c, VerbStart, r, requestTime)
+	return ask[Ack](ctx, c, VerbStart, r, armTime)
 }
 
 // Stop implements [Control].
