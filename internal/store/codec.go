@@ -27,6 +27,9 @@ func newEncoder(s run.Spec, n int) (*zstd.Encoder, error) {
 		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(s.Level)),
 		zstd.WithEncoderConcurrency(n),
 		zstd.WithEncoderCRC(false),
+		// Shot noise has next to no repetitions, but few of its values are frequent. Without this the fast levels
+		// give such a frame up at once and store it as it is.
+		zstd.WithAllLitEntropyCompression(true),
 	}
 	if s.Geometry.FrameBytes() <= smallFrame {
 		opts = append(opts, zstd.WithSingleSegment(true))
