@@ -10,10 +10,10 @@ func ExitCode(s run.Summary) int {
 	switch {
 	case s.EndedBy == run.EndedHard:
 		return exit.Interrupted
-	case s.Written+s.Lost != s.Captured:
-		return exit.Damaged
 	case s.EndedBy == run.EndedDiskFull:
 		return exit.DiskFull
+	case s.Written+s.Lost != s.Captured:
+		return exit.Damaged
 	case s.EndedBy == run.EndedWriter || s.EndedBy == run.EndedInterrupted:
 		return exit.Unavailable
 	case s.Lost > 0:

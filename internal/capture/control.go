@@ -75,6 +75,8 @@ func coded(err error) error {
 	case errors.Is(err, camera.ErrSource), errors.Is(err, ErrBudget), errors.Is(err, slab.ErrNoSpace),
 		errors.Is(err, slab.ErrForeign), errors.Is(err, dispatch.ErrRefusedUsage):
 		code = exit.Usage
+	case errors.Is(err, dispatch.ErrRefusedFull):
+		code = exit.DiskFull
 	case errors.Is(err, dispatch.ErrNoMember), errors.Is(err, dispatch.ErrRefused), errors.Is(err, ErrDisarmed):
 		code = exit.Unavailable
 	case errors.Is(err, camera.ErrFailed), errors.Is(err, camera.ErrTimeout):

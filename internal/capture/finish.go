@@ -143,7 +143,7 @@ func (s *session) drain(endedBy string) (string, error) {
 			}
 			if now.Sub(moved) > s.opts.DrainTimeout {
 				s.warnings = append(s.warnings, fmt.Sprintf("nothing moved for %s while draining: the rest was given up", s.opts.DrainTimeout))
-				return run.EndedHard, s.surrender(drained)
+				return run.EndedDeadline, s.surrender(drained)
 			}
 		}
 	}
@@ -155,19 +155,35 @@ func progress(a dispatch.Account) uint64 {
 	for _, v := range a.Released {
 		n += v
 	}
+	for _, v := range a.Lost {
+		n += v
+	}
 	return n - a.InFlight
 }
 
-// surrender ledgers what is not durable and waits a little for the ledger.
+// surrender ledgers what is not durable, and waits for the ledger as long as it moves.
 func (s *session) surrender(drained <-chan struct{}) error {
-	if err := s.c.cfg.Dispatcher.GiveUp(frames.Stopped); err != nil {
-		return err
-	}
-	select {
-	case <-drained:
-		return nil
-	case <-time.After(settleTime):
-		return errors.New("the writers did not ledger what was given up: `sluice recover` completes the store")
+	d := s.c.cfg.Dispatcher
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	moved, last := time.Now(), uint64(0)
+	for left := error(slab.ErrLossTable); ; {
+		if left != nil {
+			if left = d.GiveUp(frames.Stopped); left != nil && !errors.Is(left, slab.ErrLossTable) {
+				return left
+			}
+		}
+		select {
+		case <-drained:
+			return nil
+		case now := <-tick.C:
+			if a := d.Account(); progress(a) != last {
+				last, moved = progress(a), now
+			}
+			if now.Sub(moved) > settleTime {
+				return errors.New("the writers did not ledger what was given up: `sluice recover` completes the store")
+			}
+		}
 	}
 }
 

@@ -134,6 +134,8 @@ func (r *runState) agreed() (pending bool, err error) {
 			switch {
 			case m.failed != "" && g.Required > 0 && m.answer.Usage:
 				return false, fmt.Errorf("%w: %s", ErrRefusedUsage, m.failed)
+			case m.failed != "" && m.answer.DiskFull && g.Required > 0:
+				return false, fmt.Errorf("%w: %s", ErrRefusedFull, m.failed)
 			case m.failed != "" && g.Required > 0:
 				return false, fmt.Errorf("%w by %s: %s", ErrRefused, m.name, m.failed)
 			case m.ready:

@@ -10,6 +10,8 @@ var (
 	// the user can mend it.
 	ErrRefused      = errors.New("run refused")
 	ErrRefusedUsage = errors.New("cannot begin")
+	// ErrRefusedFull is the same for want of room on a disk.
+	ErrRefusedFull = errors.New("disk full")
 	// ErrBusy marks a second run at a time.
 	ErrBusy = errors.New("a run is going on")
 	// ErrFinish marks a store that could not be completed.

@@ -103,8 +103,9 @@ type Ready struct {
 	Run frames.RunID `json:"run"`
 	// Error is empty, or one line that says why the member refuses the run.
 	Error string `json:"error,omitempty"`
-	// Usage is set when the error is the user's to mend (exit code 2).
-	Usage bool `json:"usage,omitempty"`
+	// Usage is set when the error is the user's to mend (exit code 2), DiskFull when there is no room (exit code 5).
+	Usage    bool `json:"usage,omitempty"`
+	DiskFull bool `json:"disk_full,omitempty"`
 	// Path and FreeBytes are a writer's: the store's absolute path, and the free space of its disk.
 	Path      string `json:"path,omitempty"`
 	FreeBytes uint64 `json:"free_bytes,omitempty"`

@@ -126,7 +126,10 @@ func (h *host) newSlab(slots int) {
 	if h.slab, err = slab.Create(slab.Config{Dir: h.shm, Spec: h.spec, Slots: slots}); err != nil {
 		h.t.Fatal(err)
 	}
-	h.t.Cleanup(func() { h.slab.Close() })
+	h.t.Cleanup(func() {
+		h.disp.CloseRun() // nobody reads the slab after it
+		h.slab.Close()
+	})
 	h.newBudget()
 	h.next = 0
 }

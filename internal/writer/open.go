@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/store"
+	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -90,5 +93,7 @@ func (r *activeRun) ready(s *store.Store) {
 // refuse says that they may not.
 func (r *activeRun) refuse(err error, usage bool) {
 	r.w.cfg.Logger.Error("the run is refused", "run", r.spec.Run, "error", err)
-	r.rx.Report(frames.KindReady, link.Ready{Run: r.spec.Run, Error: oneLine(err), Usage: usage})
+	// A folder that may not be written to is the user's to mend, as is one that is not there.
+	usage = usage || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+	r.rx.Report(frames.KindReady, link.Ready{Run: r.spec.Run, Error: oneLine(err), Usage: usage, DiskFull: vfs.IsFull(err)})
 }
