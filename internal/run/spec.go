@@ -100,6 +100,7 @@ const (
 	EndedStalled     = "stalled"     // the camera stopped sending
 	EndedDiskFull    = "disk full"   // the store's disk is full
 	EndedWriter      = "writer"      // the writers failed otherwise, or none was left
-	EndedHard        = "hard stop"   // a second interrupt, or the drain's deadline
+	EndedHard        = "hard stop"   // a second interrupt
+	EndedDeadline    = "deadline"    // the drain took too long: the rest was given up
 	EndedInterrupted = "interrupted" // acquire died and the run could not go on
 )
