@@ -219,7 +219,7 @@ func TestDrainTimeout(t *testing.T) {
 	s.until("frames are given up", func() bool { return len(w.Losses()) >= 1 })
 	w.Answer(frames.Stopped)
 	sum := s.wait()
-	s.expect(sum, run.EndedHard, 3, 0, 130)
+	s.expect(sum, run.EndedDeadline, 3, 0, 3)
 	if len(sum.Warnings) != 1 || !strings.Contains(sum.Warnings[0], "nothing moved for 200ms") {
 		t.Errorf("warnings %q", sum.Warnings)
 	}
