@@ -36,8 +36,11 @@ const (
 	hardTime   = 5 * time.Second  // for everything once a second interrupt came
 )
 
-// errStopped marks a run that was interrupted before it began.
-var errStopped = errors.New("interrupted before the run began")
+// How a run ends before it has frames.
+var (
+	errStopped = errors.New("interrupted before the run began")
+	errNothing = errors.New("acquire died before the run had a frame")
+)
 
 func (r *runCmd) run(ctx context.Context, p *process) error {
 	if err := r.prepare(p); err != nil {
@@ -56,7 +59,10 @@ func (r *runCmd) run(ctx context.Context, p *process) error {
 	} else {
 		printSummary(p.stdout, *summary)
 	}
-	return errors.Join(err, outcome(*summary))
+	if err == nil {
+		err = outcome(*summary)
+	}
+	return err
 }
 
 // prepare refuses early what can be refused, and makes the folder for the store.
@@ -112,7 +118,12 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 		if exit.Code(err) != exit.Usage || p.LogLevel == "debug" {
 			crew.hold.release()
 		}
-		err = errors.Join(err, crew.dismiss(context.WithoutCancel(ctx), p.hard, summary))
+		switch e := crew.dismiss(context.WithoutCancel(ctx), p.hard, summary); {
+		case e != nil && summary != nil: // the run is over and its account stands
+			summary.Warnings = append(summary.Warnings, e.Error())
+		default:
+			err = errors.Join(err, e)
+		}
 	}()
 
 	server, err := crew.broker(ctx)
@@ -135,35 +146,58 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 	if err := crew.start(server); err != nil {
 		return nil, err
 	}
-	if err := crew.ready(ctx, client); err != nil {
-		return nil, stopped(ctx, err)
+	for {
+		armed, err := r.begin(ctx, client, crew)
+		if err != nil {
+			return nil, stopped(ctx, err)
+		}
+		summary, err := f.follow(ctx, p.hard, armed)
+		if !errors.Is(err, errNothing) {
+			return summary, err
+		}
+		if ctx.Err() != nil {
+			return nil, stopped(ctx, err)
+		}
+		screen.Say(err.Error() + ": it begins again")
 	}
-	armed, err := r.arm(ctx, client, crew)
-	if err != nil {
-		return nil, stopped(ctx, err)
-	}
-	crew.hold.release()
-	for _, line := range describe(armed) {
-		screen.Say(line)
-	}
-	if _, err := client.Start(ctx, bus.RunRequest{Run: armed.Spec.Run}); err != nil {
-		return nil, stopped(ctx, err)
-	}
-	return f.follow(ctx, p.hard, armed)
 }
 
-// arm arms the run with acquire's own flags, which are ours, unless a child gives up meanwhile.
+// begin arms a run with acquire's own flags, which are ours, and starts it, unless a child gives up meanwhile. An
+// acquire that dies takes a run without frames with it; one with frames its next life goes on with.
+func (r *runCmd) begin(ctx context.Context, client *bus.Client, crew *crew) (armed bus.Armed, err error) {
+	err = crew.inOneLife(ctx, func(ctx context.Context) error {
+		s, err := crew.ready(ctx, client, armed.Spec.Run)
+		if err != nil || begun(s, armed.Spec.Run) {
+			return err
+		}
+		if !waits(s, armed.Spec.Run) {
+			if armed, err = r.arm(ctx, client, crew); err != nil {
+				return err
+			}
+		}
+		_, err = client.Start(ctx, bus.RunRequest{Run: armed.Spec.Run})
+		return err
+	})
+	return armed, err
+}
+
+// arm arms a run and tells what it will be.
 func (r *runCmd) arm(ctx context.Context, client *bus.Client, crew *crew) (bus.Armed, error) {
 	limit := r.MemberTimeout + r.DrainTimeout + readyTime // an unfinished run may be written first
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Unavailable, "arming took longer than %s", limit))
 	defer cancel()
-	ctx, stop := crew.watch(ctx)
-	defer stop()
 	armed, err := client.Arm(ctx, bus.ArmRequest{})
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return bus.Armed{}, err
 	}
-	return armed, err
+	crew.hold.release()
+	for _, line := range describe(armed) {
+		crew.screen.Say(line)
+	}
+	return armed, nil
 }
 
 // vacant refuses a camera that somebody else's acquire serves on the same broker.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,10 +20,17 @@ import (
 	"github.com/sluicedaq/sluice/internal/monitor"
 	runpkg "github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/supervise"
+	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 // askEvery is how often acquire is asked whether it is there.
 const askEvery = 50 * time.Millisecond
+
+// The groups that members of a run are in.
+const (
+	groupWriter  = "writer"
+	groupAnalyze = "analyze"
+)
 
 // crew are the children of a run.
 type crew struct {
@@ -114,9 +122,9 @@ func (c *crew) start(n config.NATS) error {
 		}
 	}
 	capture := r.Capture
-	capture.Require = []config.Requirement{{Group: "writer", Members: r.Writers}}
+	capture.Require = []config.Requirement{{Group: groupWriter, Members: r.Writers}}
 	if r.Analyzers > 0 {
-		capture.Require = append(capture.Require, config.Requirement{Group: "analyze", Members: r.Analyzers})
+		capture.Require = append(capture.Require, config.Requirement{Group: groupAnalyze, Members: r.Analyzers})
 	}
 	path, err := supervise.Sibling("acquire")
 	if err != nil {
@@ -171,13 +179,16 @@ func (c *crew) launch(name, path string, args []string, options any) (*supervise
 		<-child.Done()
 		if err := child.Err(); err != nil && !errors.Is(err, supervise.ErrKilled) {
 			c.lostOnce.Do(func() {
-				c.err = lostError(name, filepath.Base(path), err)
+				c.err = lostChild(child)
 				close(c.lost)
 			})
 		}
 	})
 	return child, nil
 }
+
+// lostChild is what the end of a child for good means. The child is over.
+func lostChild(c *supervise.Child) error { return lostError(c.Name(), c.Program(), c.Err()) }
 
 // lostError is what a child's end means for the run: its own error where it is the user's to mend, else that
 // something that the run needs is gone.
@@ -209,10 +220,8 @@ func (c *crew) watch(ctx context.Context) (context.Context, func()) {
 }
 
 // ready waits until acquire answers, and then for as long as it takes until it has written what a killed run left
-// in shared memory.
-func (c *crew) ready(ctx context.Context, client *bus.Client) error {
-	ctx, stop := c.watch(ctx)
-	defer stop()
+// in shared memory. It returns too when acquire is there with the run own; the status says how.
+func (c *crew) ready(ctx context.Context, client *bus.Client, own frames.RunID) (bus.Status, error) {
 	limit := c.run.ConnectTimeout + readyTime
 	late := time.NewTimer(limit)
 	defer late.Stop()
@@ -222,11 +231,11 @@ func (c *crew) ready(ctx context.Context, client *bus.Client) error {
 	for {
 		s, err := client.Status(ctx, bus.RunRequest{})
 		switch {
-		case err == nil && (s.State == bus.StateIdle || s.State == bus.StateFault):
-			return nil
+		case err == nil && (s.State == bus.StateIdle || s.State == bus.StateFault || begun(s, own) || waits(s, own)):
+			return s, nil
 		case err == nil:
 			late.Stop()
-			if !told && !s.Run.IsZero() {
+			if !told && !s.Run.IsZero() && s.Run != own {
 				told = true
 				c.screen.Say(fmt.Sprintf("run %s was left unfinished: its frames are written first", s.Run.Short()))
 			}
@@ -235,11 +244,82 @@ func (c *crew) ready(ctx context.Context, client *bus.Client) error {
 		select {
 		case <-ticker.C:
 		case <-late.C:
-			return exit.Errorf(exit.Unavailable, "acquire does not answer after %s", limit)
+			return s, exit.Errorf(exit.Unavailable, "acquire does not answer after %s", limit)
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return s, context.Cause(ctx)
 		}
 	}
+}
+
+// begun reports whether a run has been started: acquire works on it, or has ended it.
+func begun(s bus.Status, run frames.RunID) bool {
+	switch {
+	case run.IsZero():
+		return false
+	case s.Run == run:
+		return s.State == bus.StateRunning || s.State == bus.StatePaused || s.State == bus.StateDraining
+	}
+	return s.LastRun != nil && s.LastRun.Run == run
+}
+
+// waits reports whether a run is armed.
+func waits(s bus.Status, run frames.RunID) bool {
+	return !run.IsZero() && s.Run == run && s.State == bus.StateWaiting
+}
+
+// inOneLife does what needs one and the same acquire from its beginning to its end, and does it again when acquire died
+// meanwhile: nobody answers a request whose acquire is gone. It ends with ctx, or when a child is lost.
+func (c *crew) inOneLife(ctx context.Context, do func(context.Context) error) error {
+	ctx, stop := c.watch(ctx)
+	defer stop()
+	for {
+		life := c.acquire.Restarts()
+		err := c.whileIn(ctx, life, do)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case c.acquire.Restarts() == life && !errors.Is(err, bus.ErrNoAnswer):
+			return err
+		}
+		c.log.Debug("acquire is asked again", "error", err)
+	}
+}
+
+// whileIn does something with a context that ends when acquire's life does.
+func (c *crew) whileIn(ctx context.Context, life int, do func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		ticker := time.NewTicker(askEvery)
+		defer ticker.Stop()
+		for c.acquire.Restarts() == life {
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		cancel()
+	})
+	defer wg.Wait()
+	defer cancel()
+	return do(ctx)
+}
+
+// bereft names the group that the run cannot do without and that has nobody left, empty where there is none: the
+// writers, and analysers that were promised every frame.
+func (c *crew) bereft() string {
+	writers := min(int(c.run.Writers), len(c.members))
+	alive := func(m *supervise.Child) bool { return !closed(m.Done()) }
+	switch {
+	case !slices.ContainsFunc(c.members[:writers], alive):
+		return groupWriter
+	case c.run.AnalyzePolicy == "lossless" && writers < len(c.members) && !slices.ContainsFunc(c.members[writers:], alive):
+		return groupAnalyze
+	}
+	return ""
 }
 
 // restarts is how often children were started again.

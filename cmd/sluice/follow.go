@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,15 +15,17 @@ import (
 	"github.com/sluicedaq/sluice/internal/monitor"
 	runpkg "github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/store"
+	"github.com/sluicedaq/sluice/internal/supervise"
 	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 // The times of following a run.
 const (
-	pollEvery = 200 * time.Millisecond
-	pollTime  = 2 * time.Second // for one answer
-	lostTime  = 5 * time.Second // for an acquire that says it has no run to take it up again
+	pollEvery  = 200 * time.Millisecond
+	pollTime   = 2 * time.Second  // for one answer
+	lostTime   = 5 * time.Second  // for an acquire that says it has no run to take it up again
+	bereftTime = 90 * time.Second // for the end of a run that has lost a required group
 )
 
 // follower follows one run to its end. Events are only for show and to be quicker: core NATS may lose them, so what
@@ -35,15 +38,19 @@ type follower struct {
 
 	run      frames.RunID
 	store    string
-	finished *runpkg.Summary // from the event
-	away     time.Time       // since when acquire says that it has no such run
+	armed    bus.Armed
+	finished *runpkg.Summary           // from the event
+	last     bus.Status                // of the run
+	bereft   string                    // the required group that has nobody left
+	told     map[*supervise.Child]bool // the children whose end was told
+	away     time.Time                 // since when acquire says that it has no such run
 	stop     bus.StopRequest
 	stopping bool
 }
 
 // newFollower subscribes to the camera's events.
 func newFollower(nc *nats.Conn, client *bus.Client, crew *crew, screen monitor.Screen) (*follower, error) {
-	f := &follower{client: client, crew: crew, screen: screen, events: make(chan *nats.Msg, 256)}
+	f := &follower{client: client, crew: crew, screen: screen, events: make(chan *nats.Msg, 256), told: map[*supervise.Child]bool{}}
 	if _, err := nc.ChanSubscribe(bus.EventsSubject(string(crew.run.Camera.Camera)), f.events); err != nil {
 		return nil, fmt.Errorf("following events: %w", err)
 	}
@@ -52,12 +59,13 @@ func newFollower(nc *nats.Conn, client *bus.Client, crew *crew, screen monitor.S
 
 // follow returns the run's summary when it is over. The end of ctx stops the run, hard does so without a drain.
 func (f *follower) follow(ctx context.Context, hard <-chan struct{}, armed bus.Armed) (*runpkg.Summary, error) {
-	f.run, f.store = armed.Spec.Run, armed.Store
+	f.run, f.store, f.armed = armed.Spec.Run, armed.Store, armed
+	f.finished, f.away, f.last = nil, time.Time{}, bus.Status{}
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
-	interrupted, lost := ctx.Done(), f.crew.lost
+	interrupted := ctx.Done()
 	var deadline <-chan time.Time
 	for {
 		select {
@@ -76,35 +84,71 @@ func (f *follower) follow(ctx context.Context, hard <-chan struct{}, armed bus.A
 			f.stopping, f.stop.Hard = true, true
 			deadline = time.After(hardTime)
 		case <-deadline:
-			return nil, exit.Errorf(exit.Interrupted, "stopped hard, without a summary: see sluice verify %s", f.store)
-		case <-lost:
-			lost = nil
-			if err := f.childLost(); err != nil {
-				return nil, err
+			return f.noAccount()
+		}
+		if err := f.childLost(); err != nil {
+			return nil, err
+		}
+		if f.bereft == "" {
+			if f.bereft = f.crew.bereft(); f.bereft != "" {
+				f.screen.Say("nobody of the group " + f.bereft + " is left: the run ends now")
+				f.stopping, f.stop.Hard = true, f.bereft == groupWriter
+				if deadline == nil {
+					deadline = time.After(bereftTime)
+				}
 			}
 		}
-		if summary, err := f.poll(work); summary != nil || err != nil {
+		summary, err := f.poll(work)
+		if summary != nil && f.bereft != "" {
+			return summary, f.withoutGroup(summary)
+		}
+		if summary != nil || err != nil {
 			return summary, err
 		}
 	}
 }
 
-// childLost decides what the end of a child for good means: without acquire or the broker there is no run, without
-// one writer or analyser of several there is.
-func (f *follower) childLost() error {
-	select {
-	case <-f.crew.acquire.Done():
-		return f.crew.err
-	default:
+// withoutGroup is the error of a run that a required group has left; the account gets the reason.
+func (f *follower) withoutGroup(s *runpkg.Summary) error {
+	if f.bereft == groupWriter {
+		s.EndedBy = runpkg.EndedWriter
 	}
-	if s := f.crew.server; s != nil {
-		select {
-		case <-s.Done():
-			return f.crew.err
-		default:
+	return exit.Errorf(exit.Unavailable, "every process of the group %s is lost, which the run can't do without: see sluice verify %s", f.bereft, f.store)
+}
+
+// noAccount is the account of a run whose acquire does not end it in time, as of its last status.
+func (f *follower) noAccount() (*runpkg.Summary, error) {
+	spec, s := f.armed.Spec, f.last
+	sum := runpkg.Summary{
+		V: 1, Run: f.run, Store: f.store, Camera: spec.Camera, Source: spec.Source,
+		Shape: append([]int{int(s.Captured)}, spec.Geometry.Shape()...), Dtype: spec.Geometry.Dtype,
+		Captured: s.Captured, Written: s.Durable, Lost: s.Lost, LostByReason: map[string]uint64{},
+		Bytes: s.Durable * uint64(spec.Geometry.FrameBytes()), BudgetBytes: f.armed.BudgetBytes, PeakBudgetBytes: s.Budget.Peak,
+		ThrottledSeconds: s.Budget.ThrottledSeconds, PausedSeconds: s.Budget.PausedSeconds, EndedBy: runpkg.EndedHard,
+		Warnings: []string{"acquire gave no account: the figures are those of its last status"},
+	}
+	maps.Copy(sum.LostByReason, s.LostByReason)
+	summary := f.account(sum)
+	if f.bereft != "" {
+		return summary, f.withoutGroup(summary)
+	}
+	return summary, exit.Errorf(exit.Interrupted, "stopped hard: see sluice verify %s", f.store)
+}
+
+// childLost decides what the end of children for good means: without acquire or the broker there is no run, the end of
+// a member is told.
+func (f *follower) childLost() error {
+	for _, c := range []*supervise.Child{f.crew.acquire, f.crew.server} {
+		if c != nil && closed(c.Done()) {
+			return lostChild(c)
 		}
 	}
-	f.screen.Say(f.crew.err.Error())
+	for _, c := range f.crew.members {
+		if closed(c.Done()) && !f.told[c] {
+			f.told[c] = true
+			f.screen.Say(lostChild(c).Error())
+		}
+	}
 	return nil
 }
 
@@ -129,8 +173,11 @@ func (f *follower) poll(ctx context.Context) (*runpkg.Summary, error) {
 		return nil, nil // acquire or the broker is away: the supervisor brings them back or says that it can't
 	}
 	if s.Run == f.run {
-		f.away = time.Time{}
+		f.away, f.last = time.Time{}, s
 		f.screen.Show(s)
+		if f.bereft != "" && s.State == bus.StateDraining && s.Durable+s.Lost >= s.Captured {
+			f.stop.Hard = true // what is left to do is the lost group's
+		}
 		if draining := s.State == bus.StateDraining; f.stopping && (!draining || f.stop.Hard) {
 			f.stop.Run = f.run
 			if _, err := f.client.Stop(ctx, f.stop); err != nil {
@@ -175,6 +222,9 @@ func (f *follower) fromStore() (*runpkg.Summary, error) {
 	a, err := store.ReadAttributes(vfs.OS{}, f.store)
 	if err == nil && a.Run == f.run && a.Summary != nil {
 		return f.account(*a.Summary), nil
+	}
+	if f.last.Captured == 0 {
+		return nil, errNothing
 	}
 	return nil, exit.Errorf(exit.Damaged, "acquire has lost the run: see sluice verify %s", f.store)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -70,6 +71,9 @@ func (g *Group) Start(s Spec) (*Child, error) {
 
 // Name is the child's name.
 func (c *Child) Name() string { return c.spec.Name }
+
+// Program is the name of the child's program.
+func (c *Child) Program() string { return filepath.Base(c.spec.Path) }
 
 // PID is the process id of the child's present life.
 func (c *Child) PID() int { return int(c.pid.Load()) }

@@ -64,6 +64,14 @@ type station struct {
 // record starts `sluice run --json` with two writers and an analyser and waits until it has captured some frames.
 func record(t *testing.T, camera string, args ...string) *station {
 	t.Helper()
+	s := begin(t, camera, args...)
+	s.await("frames", func(st bus.Status) bool { return st.Captured > 50 })
+	return s
+}
+
+// begin starts the same and waits only for its broker.
+func begin(t *testing.T, camera string, args ...string) *station {
+	t.Helper()
 	s := &station{t: t, camera: camera, runtime: t.TempDir(), out: t.TempDir(), ended: make(chan struct{})}
 	s.cmd = s.command(append([]string{
 		"run", "--camera", camera, "--out", s.out, "--json", "--writers", "2", "--budget", "32MiB",
@@ -83,7 +91,6 @@ func record(t *testing.T, camera string, args ...string) *station {
 		<-s.ended
 	})
 	s.connect()
-	s.await("frames", func(st bus.Status) bool { return st.Captured > 50 })
 	return s
 }
 
