@@ -311,7 +311,7 @@ func (c *crew) whileIn(ctx context.Context, life int, do func(context.Context) e
 // bereft names the group that the run cannot do without and that has nobody left, empty where there is none: the
 // writers, and analysers that were promised every frame.
 func (c *crew) bereft() string {
-	writers := min(int(c.run.Writers), len(c.members))
+	writers := min(c.run.Writers, len(c.members))
 	alive := func(m *supervise.Child) bool { return !closed(m.Done()) }
 	switch {
 	case !slices.ContainsFunc(c.members[:writers], alive):
