@@ -31,7 +31,7 @@ func (c *Controller) takeUp(ctx context.Context) {
 			c.mu.Unlock()
 		}
 		if err != nil {
-			c.cfg.Logger.Warn("a run from before cannot go on: its frames stay in its slab until its writers have its store again, or sluice slabs --rm", "slab", info.Path, "error", err)
+			c.cfg.Logger.Warn("a run from before cannot go on: its frames stay in its slab until its writers have its store again; sluice slabs --rm --force gives them up", "slab", info.Path, "error", err)
 			c.cfg.Herald.Event(info.Spec.Run, bus.Event{Kind: bus.EventFault, Text: fmt.Sprintf("slab %s: %v", info.Path, err), Code: exit.Code(err)})
 		}
 		if ctx.Err() != nil {
