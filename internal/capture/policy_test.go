@@ -288,7 +288,8 @@ func TestAnalysisDoesNotStopTheRun(t *testing.T) {
 	a.Answer(frames.Durable)
 	sum := s.wait()
 	s.expect(sum, run.EndedSource, 200, 200, 0)
-	if sum.Analyzed+sum.Skipped != 200 || sum.Analyzed == 0 {
+	// Its one frame may be taken back before it answers.
+	if sum.Analyzed+sum.Skipped != 200 {
 		t.Errorf("%d analysed and %d skipped", sum.Analyzed, sum.Skipped)
 	}
 }
