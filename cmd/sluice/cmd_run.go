@@ -158,7 +158,7 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 		if ctx.Err() != nil {
 			return nil, stopped(ctx, err)
 		}
-		screen.Say(err.Error() + ": it begins again")
+		screen.Say(fmt.Sprintf("%v: it begins again, and there is nothing in %s", err, armed.Store))
 	}
 }
 

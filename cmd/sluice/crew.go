@@ -283,6 +283,7 @@ func (c *crew) inOneLife(ctx context.Context, do func(context.Context) error) er
 		case c.acquire.Restarts() == life && !errors.Is(err, bus.ErrNoAnswer):
 			return err
 		}
+		c.hold.release() // a death explains what the next attempt may run into
 		c.log.Debug("acquire is asked again", "error", err)
 	}
 }
