@@ -25,6 +25,6 @@ func AutoSegment(fps float64, frames uint64, values int, maxBytes int64) int {
 	if frames > 0 {
 		n = min(n, float64(frames))
 	}
-	n = min(n, float64(maxBytes)/float64(4*sampleBytes(values)), 4096)
-	return max(MinSegment, 1<<(bits.Len(uint(n))-1))
+	n = max(MinSegment, min(n, float64(maxBytes)/float64(4*sampleBytes(values)), 4096))
+	return 1 << (bits.Len(uint(n)) - 1)
 }

@@ -278,7 +278,7 @@ func TestAutoSegment(t *testing.T) {
 		values int
 		want   int
 	}{
-		{500, 0, 65, 512}, {513, 0, 65, 1024}, {0, 0, 65, 512}, {1, 0, 65, 16}, {1e5, 0, 65, 4096},
+		{500, 0, 65, 512}, {513, 0, 65, 1024}, {0, 0, 65, 512}, {1, 0, 65, 16}, {0.3, 0, 65, 16}, {1e-9, 1, 65, 16}, {1e5, 0, 65, 4096},
 		{500, 300, 65, 256}, {500, 3, 65, 16}, {1e5, 0, 1025, 512},
 	} {
 		got := spectrum.AutoSegment(c.fps, c.frames, c.values, spectrum.DefaultSeriesBytes)
