@@ -15,6 +15,9 @@ import (
 // where that is asked for, the others are drained before it.
 func (c *Controller) takeUp(ctx context.Context) {
 	defer close(c.looked)
+	if err := slab.Sweep(c.cfg.ShmDir, c.cfg.Camera); err != nil {
+		c.cfg.Logger.Warn("look for slabs from before", "error", err)
+	}
 	left, err := slab.Abandoned(c.cfg.ShmDir, c.cfg.Camera)
 	if err != nil {
 		c.cfg.Logger.Warn("look for slabs from before", "error", err)

@@ -3,9 +3,11 @@ package slab
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -156,6 +158,39 @@ func Abandoned(dir, camera string) ([]Info, error) {
 		}
 	}
 	return left, nil
+}
+
+// Sweep removes the slabs of a camera whose acquire died while it made them: they have no header, and never had a frame.
+func Sweep(dir, camera string) error {
+	names, err := filepath.Glob(filepath.Join(UserDir(dir), camera+".*"+suffix))
+	if err != nil {
+		return fmt.Errorf("list slabs: %w", err)
+	}
+	for _, path := range names {
+		if err := sweep(path); err != nil {
+			return fmt.Errorf("remove a slab that was never finished: %w", err)
+		}
+	}
+	return nil
+}
+
+func sweep(path string) error {
+	f, err := openFile(path, os.O_RDWR)
+	if err != nil {
+		return nil // gone, or not ours to remove
+	}
+	defer f.Close()
+	if !blank(f) || TryLock(f) != nil || !blank(f) { // being made, or finished meanwhile
+		return nil
+	}
+	return os.Remove(path)
+}
+
+// blank reports whether a slab has no header.
+func blank(f *os.File) bool {
+	head := make([]byte, PageSize)
+	n, err := f.ReadAt(head, 0)
+	return (err == nil || errors.Is(err, io.EOF)) && !slices.ContainsFunc(head[:n], func(b byte) bool { return b != 0 })
 }
 
 // openFile opens a slab's file and checks its owner and kind.
