@@ -69,6 +69,11 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *n
 	if err != nil {
 		return fmt.Errorf("ask for the host's name: %w", err)
 	}
+	alone, err := sole(ctx, bus.NewClient(nc, name), name)
+	if err != nil {
+		return err
+	}
+	defer alone.Close()
 	groups := groups(opts)
 	names := make([]string, len(groups))
 	for i, g := range groups {

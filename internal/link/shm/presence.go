@@ -32,16 +32,24 @@ func Announce(ctx context.Context, dir, camera, name string) (*Presence, error) 
 	if err := errors.Join(frames.ValidCamera(camera), frames.ValidCamera(name)); err != nil {
 		return nil, fmt.Errorf("announce member %s: %w", name, err)
 	}
-	if _, err := slab.EnsureDir(dir); err != nil {
-		return nil, fmt.Errorf("announce member %s: %w", name, err)
-	}
-	f, err := os.OpenFile(presencePath(dir, camera, name), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	p, err := announce(ctx, dir, presencePath(dir, camera, name))
 	if err != nil {
-		return nil, fmt.Errorf("announce member %s: %w", name, err)
+		return nil, fmt.Errorf("announce member %s of camera %s: %w", name, camera, err)
+	}
+	return p, nil
+}
+
+func announce(ctx context.Context, dir, path string) (*Presence, error) {
+	if _, err := slab.EnsureDir(dir); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
 	}
 	if err := take(ctx, f); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("announce member %s of camera %s: %w", name, camera, err)
+		return nil, err
 	}
 	return &Presence{f}, nil
 }
