@@ -103,6 +103,7 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *n
 			return source.Open(ctx, uri, source.Options{})
 		},
 		Logger: logger, Restarts: opts.Restarts, Heartbeat: opts.Heartbeat, Continue: opts.Restarts > 0 || opts.Start, Host: host,
+		Present: func() []string { return shm.Present(shmDir, name) },
 	})
 
 	// What serves the run outlives the wish to stop, until the run has drained.

@@ -32,6 +32,8 @@ type Config struct {
 	// Continue says that a run left in a slab goes on capturing, rather than being only drained.
 	Continue bool
 	Host     string
+	// Present lists the members that live on this host, joined or not. It may be nil.
+	Present func() []string
 }
 
 // Controller answers the control service of one camera. Its methods may be called concurrently. Run makes it work.

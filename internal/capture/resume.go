@@ -87,9 +87,17 @@ func (s *session) reopen(ctx context.Context) error {
 
 // reoffer has the members take the run up again.
 func (s *session) reoffer(ctx context.Context) error {
-	return s.c.cfg.Dispatcher.Arm(ctx, dispatch.RunConfig{
-		Slab: s.slab, Budget: s.budget, Reserve: s.reserve, Resumed: true, Grace: 2*s.c.cfg.Heartbeat + 500*time.Millisecond,
-	})
+	joined := func() (names []string) {
+		for _, m := range s.c.cfg.Dispatcher.Members() {
+			names = append(names, m.Name)
+		}
+		return names
+	}
+	// What they hold goes to others where they come too late to claim it.
+	if err := awaitMembers(ctx, 2*s.c.cfg.Heartbeat+500*time.Millisecond, s.c.cfg.Present, joined); err != nil {
+		return fmt.Errorf("wait for the members: %w", err)
+	}
+	return s.c.cfg.Dispatcher.Arm(ctx, dispatch.RunConfig{Slab: s.slab, Budget: s.budget, Reserve: s.reserve, Resumed: true})
 }
 
 // goOn prepares the camera to go on where the run is. What it made while there was no acquire is lost with a
