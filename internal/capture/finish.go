@@ -167,10 +167,11 @@ func (s *session) surrender(drained <-chan struct{}) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	moved, last := time.Now(), uint64(0)
-	for left := error(slab.ErrLossTable); ; {
-		if left != nil {
-			if left = d.GiveUp(frames.Stopped); left != nil && !errors.Is(left, slab.ErrLossTable) {
-				return left
+	for given := false; ; {
+		if !given {
+			err := d.GiveUp(frames.Stopped)
+			if given = err == nil; err != nil && !errors.Is(err, slab.ErrLossTable) {
+				return err
 			}
 		}
 		select {

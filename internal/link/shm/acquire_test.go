@@ -34,7 +34,7 @@ func TestAnnounceAcquire(t *testing.T) {
 			t.Errorf("a member %s: %v", name, err)
 			continue
 		}
-		defer m.Close()
+		t.Cleanup(func() { m.Close() })
 	}
 	if err := p.Close(); err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ func TestPresent(t *testing.T) {
 			p.Close()
 			continue
 		}
-		defer p.Close()
+		t.Cleanup(func() { p.Close() })
 	}
 	p, err := AnnounceAcquire(t.Context(), dir, "cam0")
 	if err != nil {
