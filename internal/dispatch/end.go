@@ -17,6 +17,9 @@ func (d *Dispatcher) End() {
 	defer d.mu.Unlock()
 	r := d.run
 	r.ended = true
+	if r.shards != nil {
+		r.shards.remind()
+	}
 	r.check()
 }
 

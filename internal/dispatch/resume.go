@@ -33,6 +33,8 @@ func (r *runState) claim(ms ...*member) {
 // load takes up what a killed acquire left in the slab, and returns its bytes.
 func (r *runState) load() int64 {
 	r.next = r.slab.Captured()
+	// A writer that knows the run's end from the acquire before may seal the last shard at once.
+	r.ended = r.slab.Phase() == slab.Draining
 	var slots []int
 	r.slab.Held(func(slot int, rec slab.Record) {
 		// A group that was lossless in the run's first part and is not now holds nothing any more.

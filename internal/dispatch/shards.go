@@ -229,6 +229,16 @@ func (s *shards) seal(m *member, a frames.Assignment) bool {
 	return true
 }
 
+// remind names those shards to their owners again of which every frame so far is dealt with: one that sealed its last
+// shard before the run's end was known here was not believed.
+func (s *shards) remind() {
+	for no, sh := range s.open {
+		if sh.owner != nil && sh.owner.ready && len(sh.slots) == 0 && len(sh.loss) == 0 {
+			sh.owner.out.assign(frames.Assignment{Shard: no, Epoch: sh.epoch})
+		}
+	}
+}
+
 // claim confirms a shard that a member still has. After a restart of acquire its word is all there is; else it must
 // be the shard's last owner.
 func (s *shards) claim(m *member, c link.Claim) {

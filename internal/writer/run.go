@@ -178,6 +178,9 @@ func (r *activeRun) assign(s *store.Store, a frames.Assignment) {
 	case k != nil && k.epoch == a.Epoch:
 		k.poke()
 		return
+	case k == nil && r.sealed[a.Shard] == a.Epoch && a.Epoch != 0: // acquire asks again
+		r.rx.Seal(a)
+		return
 	}
 	if k != nil {
 		k.cancel()
