@@ -64,7 +64,7 @@ func TestStatusAndLeave(t *testing.T) {
 	}()
 	select {
 	case s := <-statuses:
-		if s.Process != "analyze-9" || s.Group != "analyze" || s.Joined || s.RSSBytes == 0 || !s.Run.IsZero() {
+		if s.Process != "analyze-9" || s.Group != "analyze" || s.Joined || s.RSSBytes == 0 || s.Goroutines == 0 || !s.Run.IsZero() {
 			t.Errorf("status %+v", s)
 		}
 	case <-time.After(20 * time.Second):

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -39,7 +40,7 @@ func (s status) run(ctx context.Context) {
 		h := s.analyzer.Health()
 		if err := s.publisher.Member(s.analyzer.Present(), &bus.MemberStatus{
 			Group: group, PID: os.Getpid(), Software: config.Software(), Restarts: s.restarts,
-			Skipped: h.Skipped, RSSBytes: anonymous(), Joined: s.member.Connected(),
+			Skipped: h.Skipped, RSSBytes: anonymous(), Goroutines: runtime.NumGoroutine(), Joined: s.member.Connected(),
 			Work: bus.Work{Frames: h.Frames, Bytes: h.Bytes, Busy: h.Busy, Starved: h.Starved, Blocked: h.Blocked},
 		}); err != nil {
 			s.logger.Debug("a status is lost", "error", err)

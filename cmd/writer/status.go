@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -40,7 +41,7 @@ func (s status) run(ctx context.Context) {
 		id, _ := s.writer.Claims()
 		m := &bus.MemberStatus{
 			Group: group, PID: os.Getpid(), Software: config.Software(), Restarts: s.restarts,
-			RSSBytes: anonymous(), Joined: s.member.Connected(),
+			RSSBytes: anonymous(), Goroutines: runtime.NumGoroutine(), Joined: s.member.Connected(),
 			Work: bus.Work{Frames: h.Frames, Bytes: h.Bytes, Busy: h.Busy, Starved: h.Starved, Blocked: h.Blocked},
 		}
 		if h.Path != "" {

@@ -41,6 +41,8 @@ type Status struct {
 	Software string    `json:"software"`
 	PID      int       `json:"pid"`
 	Restarts int       `json:"restarts"` // of acquire
+	// Goroutines are acquire's: a number that grows for hours is a leak.
+	Goroutines int `json:"goroutines"`
 
 	Source   string           `json:"source,omitempty"` // without passwords
 	Geometry *frames.Geometry `json:"geometry,omitempty"`
@@ -131,13 +133,15 @@ type WriterStatus struct {
 // MemberStatus is a member's own account, published once a second.
 type MemberStatus struct {
 	Envelope
-	Group    string        `json:"group"`
-	PID      int           `json:"pid"`
-	Software string        `json:"software"`
-	Restarts int           `json:"restarts"`
-	Skipped  uint64        `json:"skipped"`
-	RSSBytes int64         `json:"rss_bytes"` // anonymous memory
-	Joined   bool          `json:"joined"`    // whether acquire has it as a member
-	Work                   // of the run
-	Writer   *WriterStatus `json:"writer,omitempty"`
+	Group    string `json:"group"`
+	PID      int    `json:"pid"`
+	Software string `json:"software"`
+	Restarts int    `json:"restarts"`
+	Skipped  uint64 `json:"skipped"`
+	RSSBytes int64  `json:"rss_bytes"` // anonymous memory
+	// Goroutines are the member's: a number that grows for hours is a leak.
+	Goroutines int           `json:"goroutines"`
+	Joined     bool          `json:"joined"` // whether acquire has it as a member
+	Work                     // of the run
+	Writer     *WriterStatus `json:"writer,omitempty"`
 }

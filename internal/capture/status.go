@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/bus"
@@ -50,7 +51,7 @@ func (c *Controller) status(measure bool) bus.Status {
 	defer c.mu.Unlock()
 	st := bus.Status{
 		State: c.state, Since: c.since, Reason: c.reason, Software: config.Software(), PID: os.Getpid(),
-		Restarts: c.cfg.Restarts, LastRun: c.last,
+		Restarts: c.cfg.Restarts, Goroutines: runtime.NumGoroutine(), LastRun: c.last,
 	}
 	st.Camera = c.cfg.Camera
 	a := c.cfg.Dispatcher.Account()

@@ -62,7 +62,7 @@ func TestControl(t *testing.T) {
 		armed.Slots != 256 || armed.SlotBytes != 128<<10 || armed.Reserve != 2 || armed.OnFull != "pause" || len(armed.Members) != 3 {
 		t.Errorf("armed: %+v", armed)
 	}
-	if st := must[bus.Status](s, "status"); st.State != bus.StateWaiting || st.Captured != 0 || st.Run != armed.Spec.Run {
+	if st := must[bus.Status](s, "status"); st.State != bus.StateWaiting || st.Captured != 0 || st.Run != armed.Spec.Run || st.Goroutines == 0 {
 		t.Errorf("status of an armed camera: %s, captured %d", st.State, st.Captured)
 	}
 	for _, verb := range []string{"pause", "resume"} {
