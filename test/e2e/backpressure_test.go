@@ -10,6 +10,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
+	"github.com/sluicedaq/sluice/test/programs"
 )
 
 // What the processes may have of anonymous memory, whatever the frames.
@@ -61,7 +62,7 @@ func TestBudgetFull(t *testing.T) {
 			r := s.start(append(c.args, "--source", "sim:?width=512&height=512&dtype=uint16&fps=200&pattern=hash"+c.source,
 				"--frames", "800", "--budget", "64MiB", "--shard-frames", "64")...)
 			st := s.durable(r, 20)
-			writer := writersOf(st)
+			writer := programs.Writers(st)
 			began := len(s.backpressure.All())
 			s.freeze(writer...)
 
@@ -72,12 +73,12 @@ func TestBudgetFull(t *testing.T) {
 				s.memory(st)
 			}
 			if c.name == "pause" {
-				s.await("the writer counts as hung", r, func(st bus.Status) bool { return member(st, "writer-1").State == "hung" })
+				s.await("the writer counts as hung", r, func(st bus.Status) bool { return programs.Member(st, "writer-1").State == "hung" })
 				s.memory(st)
 			}
 			s.thaw(writer...)
 			sum := s.end(r, c.code)
-			s.nothingLeft()
+			s.NothingLeft()
 
 			c.check(t, sum)
 			if sum.BudgetBytes != budget || sum.PeakBudgetBytes > budget || sum.PeakBudgetBytes < budget-3*frameBytes || sum.ThrottledSeconds <= 0 {

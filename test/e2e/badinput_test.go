@@ -65,7 +65,7 @@ func TestBadInput(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := bareStation(t, "bad")
-			r := s.launch(c.args...).Wait(t)
+			r := s.Launch(c.args...).Wait(t)
 			s.refused(r, c.want...)
 		})
 	}
@@ -82,24 +82,24 @@ func (s *station) refused(r programs.Result, want ...string) {
 			s.t.Errorf("the line does not name %q: %s", w, r.Stderr)
 		}
 	}
-	left, err := os.ReadDir(s.out)
+	left, err := os.ReadDir(s.Out)
 	if err != nil {
 		s.t.Error(err)
 	}
 	for _, e := range left {
 		s.t.Errorf("%s is left where the store would be", e.Name())
 	}
-	if e := s.endpoint(); e.URL != "" {
+	if e := s.Endpoint(); e.URL != "" {
 		s.t.Error("the broker's file is left")
 	}
-	s.nothingLeft()
+	s.NothingLeft()
 }
 
 // TestStoreExists: a store is never overwritten.
 func TestStoreExists(t *testing.T) {
 	t.Parallel()
 	s := newStation(t, "exists")
-	path := filepath.Join(s.out, "mine.ome.zarr")
+	path := filepath.Join(s.Out, "mine.ome.zarr")
 	sum := s.end(s.start("--source", small, "--frames", "20", "--out", path), 0)
 	if sum.Store != path {
 		t.Errorf("the store is %s, want %s", sum.Store, path)
@@ -129,7 +129,7 @@ func TestStoreExists(t *testing.T) {
 	}
 	bin.Verify(t, sum)
 	programs.CheckFrames(t, sum)
-	s.nothingLeft()
+	s.NothingLeft()
 }
 
 // TestForce: with --force a run starts that the disk can't take to its end.
@@ -142,7 +142,7 @@ func TestForce(t *testing.T) {
 	if sum := s.end(r, 0); sum.Captured < 10 || sum.Lost != 0 {
 		t.Errorf("captured %d, lost %d", sum.Captured, sum.Lost)
 	}
-	s.nothingLeft()
+	s.NothingLeft()
 }
 
 // bad is a folder of files that are no source.

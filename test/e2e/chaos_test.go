@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/test/programs"
 )
 
 // TestManyKills kills one process after the other, whichever comes: the run completes, with every byte of every frame.
@@ -48,9 +49,9 @@ func TestManyKills(t *testing.T) {
 			case "acquire":
 				pid = st.PID
 			case "broker":
-				pid = s.endpoint().PID
+				pid = s.Endpoint().PID
 			default:
-				pid = member(st, victim).PID
+				pid = programs.Member(st, victim).PID
 			}
 			return st.State == bus.StateRunning && st.Captured >= from+step && pid != 0 && !killed[pid]
 		})
@@ -62,7 +63,7 @@ func TestManyKills(t *testing.T) {
 	if sum.Captured != 400*(kills+1) || sum.Lost != 0 || sum.Restarts < int(kills) {
 		t.Errorf("captured %d, lost %d, %d restarts", sum.Captured, sum.Lost, sum.Restarts)
 	}
-	s.nothingLeft()
+	s.NothingLeft()
 }
 
 // number is the value of a variable, or def where it is not set.

@@ -20,7 +20,7 @@ import (
 // ctl runs `sluice ctl CAMERA …` against the station's broker.
 func (s *station) ctl(args ...string) programs.Result {
 	s.t.Helper()
-	return bin.Run(s.t, "sluice", append([]string{"ctl", s.camera, "--nats", s.url}, args...)...)
+	return bin.Run(s.t, "sluice", append([]string{"ctl", s.Camera, "--nats", s.url}, args...)...)
 }
 
 // must is ctl that has to succeed, with its answer as JSON.
@@ -38,13 +38,13 @@ func must[T any](s *station, args ...string) T {
 // crew starts acquire, two writers and an analyser as somebody without `sluice run` does.
 func (s *station) crew(acquire ...string) (all []*programs.Running) {
 	s.t.Helper()
-	common := []string{"--nats", s.url, "--camera", s.camera}
+	common := []string{"--nats", s.url, "--camera", s.Camera}
 	start := func(name string, args ...string) {
 		all = append(all, bin.Start(s.t, name, append(slices.Clone(common), args...)...))
 	}
 	start("acquire", append([]string{"--budget", "32MiB", "--shard-frames", "32", "--require", "writer=2,analyze"}, acquire...)...)
-	start("writer", "--name", "disk-a", "--out", s.out)
-	start("writer", "--name", "disk-b", "--out", s.out)
+	start("writer", "--name", "disk-a", "--out", s.Out)
+	start("writer", "--name", "disk-b", "--out", s.Out)
 	start("analyze", "--name", "look")
 	s.await("everybody", all[0], func(st bus.Status) bool { return len(st.Members) == 3 })
 	return all
@@ -87,7 +87,7 @@ func TestControl(t *testing.T) {
 
 	must[bus.Ack](s, "pause")
 	paused := s.await("the pause, and word from each writer", acquire, func(st bus.Status) bool {
-		return st.State == bus.StatePaused && st.InFlight == 0 && member(st, "disk-a").Frames+member(st, "disk-b").Frames == st.Captured
+		return st.State == bus.StatePaused && st.InFlight == 0 && programs.Member(st, "disk-a").Frames+programs.Member(st, "disk-b").Frames == st.Captured
 	})
 	s.checkStatus(paused)
 	s.checkServices()
@@ -103,7 +103,7 @@ func TestControl(t *testing.T) {
 	}
 	bin.Verify(t, sum)
 	programs.CheckFrames(t, sum)
-	s.nothingLeft()
+	s.NothingLeft()
 
 	// The processes serve the next run as they did the first; of one that is disarmed nothing stays.
 	armed = must[bus.Armed](s, "arm", "--request", `{"frames":10,"store":"never.ome.zarr"}`)
@@ -112,7 +112,7 @@ func TestControl(t *testing.T) {
 	}
 	must[bus.Ack](s, "stop")
 	s.await("idleness", acquire, func(st bus.Status) bool { return st.State == bus.StateIdle })
-	s.nothingLeft()
+	s.NothingLeft()
 	if res := s.ctl("start"); res.Code != 0 {
 		t.Errorf("start without arm: %+v", res)
 	}
@@ -133,7 +133,7 @@ func TestControl(t *testing.T) {
 		return e.Kind == bus.EventFinished && e.Run != sum.Run
 	})
 	bin.Verify(t, *finished.Summary)
-	s.nothingLeft()
+	s.NothingLeft()
 }
 
 // TestStartAtOnce is acquire with --start: it ends with its run, and says how it ended.
@@ -162,18 +162,18 @@ func TestStartAtOnce(t *testing.T) {
 func TestRequiredGroup(t *testing.T) {
 	t.Parallel()
 	s := newStation(t, "nobody")
-	acquire := bin.Start(t, "acquire", "--nats", s.url, "--camera", s.camera, "--source", endless, "--member-timeout", "300ms", "--start")
+	acquire := bin.Start(t, "acquire", "--nats", s.url, "--camera", s.Camera, "--source", endless, "--member-timeout", "300ms", "--start")
 	res := acquire.Wait(t)
 	if res.Code != 7 || !strings.Contains(lastLine(res.Stderr), "writer") {
 		t.Errorf("without a writer acquire ended with %d: %s", res.Code, res.Stderr)
 	}
-	s.nothingLeft()
+	s.NothingLeft()
 }
 
 // checkStatus holds a status of the running crew against what the design lists.
 func (s *station) checkStatus(st bus.Status) {
 	s.t.Helper()
-	if st.V != 1 || st.Type != bus.TypeStatus || st.Camera != s.camera || st.Host == "" || st.Process != "acquire" || time.Since(st.Time) > patience ||
+	if st.V != 1 || st.Type != bus.TypeStatus || st.Camera != s.Camera || st.Host == "" || st.Process != "acquire" || time.Since(st.Time) > patience ||
 		st.Since.IsZero() || st.Reason == "" || st.Software == "" {
 		s.t.Errorf("the envelope: %+v, since %s, reason %q, software %q", st.Envelope, st.Since, st.Reason, st.Software)
 	}
@@ -184,7 +184,7 @@ func (s *station) checkStatus(st bus.Status) {
 		s.t.Errorf("the budget: %+v", b)
 	}
 	for _, name := range []string{"disk-a", "disk-b", "look"} {
-		m := member(st, name)
+		m := programs.Member(st, name)
 		if m.PID == 0 || m.Host != st.Host || m.Carrier != "shm" || m.State != "live" {
 			s.t.Errorf("%s: %+v", name, m)
 		}
@@ -236,7 +236,7 @@ func (s *station) checkServices() {
 			if err := json.Unmarshal(m.Data, &a); err != nil {
 				s.t.Fatal(err)
 			}
-			if a.Metadata["camera"] != s.camera || a.Metadata["pid"] == "" || a.Metadata["host"] == "" {
+			if a.Metadata["camera"] != s.Camera || a.Metadata["pid"] == "" || a.Metadata["host"] == "" {
 				s.t.Errorf("$SRV.%s: %s", verb, m.Data)
 			}
 			got = append(got, a.Name+" "+a.Metadata["process"])
@@ -270,7 +270,7 @@ type endpoint struct {
 func (s *station) checkEndpoints(verb string, a service) {
 	s.t.Helper()
 	for _, v := range bus.Verbs() {
-		i := slices.IndexFunc(a.Endpoints, func(e endpoint) bool { return e.Subject == bus.ControlSubject(s.camera, v) })
+		i := slices.IndexFunc(a.Endpoints, func(e endpoint) bool { return e.Subject == bus.ControlSubject(s.Camera, v) })
 		if i < 0 || verb == "STATS" && v == bus.VerbStatus && a.Endpoints[i].Requests == 0 {
 			s.t.Errorf("$SRV.%s has no %s, or counts no requests: %+v", verb, v, a.Endpoints)
 		}

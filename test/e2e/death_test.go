@@ -21,12 +21,12 @@ func TestKillWhileDraining(t *testing.T) {
 			s := newStation(t, "drain-"+victim)
 			r := s.start("--source", endless, "--frames", "200", "--budget", "64MiB", "--shard-frames", "16", "--writers", "2")
 			st := s.durable(r, 50)
-			writers := writersOf(st)
+			writers := programs.Writers(st)
 			s.freeze(writers...)
 			st = s.await("the drain", r, func(st bus.Status) bool { return st.State == bus.StateDraining })
 			pid := st.PID
 			if victim != "acquire" {
-				pid = member(st, victim).PID
+				pid = programs.Member(st, victim).PID
 			}
 			s.kill(pid)
 			for _, w := range writers {
@@ -38,7 +38,7 @@ func TestKillWhileDraining(t *testing.T) {
 			if sum.Captured != 200 || sum.Written != 200 || sum.Restarts != 1 {
 				t.Errorf("captured %d, written %d, %d restarts; %d were in flight at the kill", sum.Captured, sum.Written, sum.Restarts, st.InFlight)
 			}
-			s.nothingLeft()
+			s.NothingLeft()
 		})
 	}
 }
@@ -49,9 +49,9 @@ func TestKillEverything(t *testing.T) {
 	t.Parallel()
 	s, r := local(t, "everything", "--source", endless, "--budget", "32MiB", "--shard-frames", "32", "--writers", "2")
 	st := s.durable(r, 100)
-	s.freeze(writersOf(st)...)
+	s.freeze(programs.Writers(st)...)
 	st = s.await("frames in flight", r, func(st bus.Status) bool { return st.InFlight >= 20 })
-	pids := append([]int{r.PID(), s.endpoint().PID}, pidsOf(st)...)
+	pids := append([]int{r.PID(), s.Endpoint().PID}, pidsOf(st)...)
 	for _, pid := range pids {
 		s.kill(pid)
 	}
@@ -62,7 +62,7 @@ func TestKillEverything(t *testing.T) {
 		t.Errorf("verify after the kill: exit code %d, %+v; %d frames were durable", code, report, st.Durable)
 	}
 
-	next := s.end(s.launch("--source", endless, "--frames", "10", "--budget", "32MiB"), 0)
+	next := s.end(s.Launch("--source", endless, "--frames", "10", "--budget", "32MiB"), 0)
 	if next.Captured != 10 || next.Store == st.Store {
 		t.Errorf("the next run: %+v", next)
 	}
@@ -71,7 +71,7 @@ func TestKillEverything(t *testing.T) {
 		t.Errorf("verify after the next run: exit code %d, %+v; %d frames were captured", code, report, st.Captured)
 	}
 	programs.CheckFrames(t, run.Summary{Store: st.Store, Source: endless, Captured: report.Captured, Written: report.Written})
-	s.nothingLeft()
+	s.NothingLeft()
 }
 
 // TestStopped stops a process that must not be stopped for long, without killing it, and lets it go on: nobody is taken
@@ -85,9 +85,9 @@ func TestStopped(t *testing.T) {
 			st := s.durable(r, 100)
 			pid := st.PID
 			if victim == "broker" {
-				pid = s.endpoint().PID
+				pid = s.Endpoint().PID
 			}
-			news := programs.Listen[bus.MemberStatus](t, s.url, bus.StatusSubject(s.camera))
+			news := programs.Listen[bus.MemberStatus](t, s.url, bus.StatusSubject(s.Camera))
 			s.freeze(pid)
 			if victim == "acquire" { // the members go on telling how they are
 				told := map[string]int{}
@@ -108,7 +108,7 @@ func TestStopped(t *testing.T) {
 			if sum.Captured != 600 || sum.Written != 600 || sum.Restarts != 0 || len(s.lostMembers()) != 0 {
 				t.Errorf("captured %d, written %d, %d restarts, lost members %q", sum.Captured, sum.Written, sum.Restarts, s.lostMembers())
 			}
-			s.nothingLeft()
+			s.NothingLeft()
 		})
 	}
 }
@@ -127,7 +127,7 @@ func TestCameraEnds(t *testing.T) {
 			if sum.Captured != 150 || sum.Written != 150 || sum.EndedBy != c.by || len(sum.Warnings) == 0 {
 				t.Errorf("captured %d, written %d, ended by %s, warnings %q", sum.Captured, sum.Written, sum.EndedBy, sum.Warnings)
 			}
-			s.nothingLeft()
+			s.NothingLeft()
 		})
 	}
 }
@@ -138,7 +138,7 @@ func TestInterruptedEarly(t *testing.T) {
 	s, r := local(t, "early", "--source", endless, "--budget", "32MiB", "--writers", "3")
 	r.Signal(t, os.Interrupt)
 	res := r.Wait(t)
-	left, err := os.ReadDir(s.out)
+	left, err := os.ReadDir(s.Out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,5 +148,5 @@ func TestInterruptedEarly(t *testing.T) {
 	default:
 		t.Errorf("exit code %d, %d stores: %s", res.Code, len(left), res.Stderr)
 	}
-	s.nothingLeft()
+	s.NothingLeft()
 }

@@ -48,7 +48,7 @@ func TestEveryByte(t *testing.T) {
 			if n := uint64(c.frames); sum.Captured != n || sum.Written != n || sum.Lost != 0 {
 				t.Errorf("captured %d, written %d, lost %d; want all %d", sum.Captured, sum.Written, sum.Lost, n)
 			}
-			s.nothingLeft()
+			s.NothingLeft()
 		})
 	}
 }

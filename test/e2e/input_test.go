@@ -65,7 +65,7 @@ func TestColourImages(t *testing.T) {
 			t.Errorf("image %d is not what it was", i)
 		}
 	}
-	s.nothingLeft()
+	s.NothingLeft()
 }
 
 // TestDuration ends a run by its time.
@@ -75,7 +75,7 @@ func TestDuration(t *testing.T) {
 	if sum := s.end(s.start("--source", endless, "--duration", "1s", "--analyzers", "0"), 0); sum.EndedBy != run.EndedDuration || sum.Captured == 0 || sum.Analyzed != 0 {
 		t.Errorf("ended by %s, captured %d, analysed %d", sum.EndedBy, sum.Captured, sum.Analyzed)
 	}
-	s.nothingLeft()
+	s.NothingLeft()
 }
 
 // record waits for the end of a run, whose exit code must be want, and returns its account.

@@ -7,6 +7,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
+	"github.com/sluicedaq/sluice/test/programs"
 )
 
 // killed are the options of the runs in which something is killed: about three seconds.
@@ -22,18 +23,18 @@ func TestKill(t *testing.T) {
 		writers      string
 		victim       func(bus.Status) int
 	}{
-		{"one of two writers", "writer", "2", func(st bus.Status) int { return member(st, "writer-2").PID }},
+		{"one of two writers", "writer", "2", func(st bus.Status) int { return programs.Member(st, "writer-2").PID }},
 		{"the primary of two writers", "primary", "2", primary},
-		{"the only writer", "only", "1", func(st bus.Status) int { return member(st, "writer-1").PID }},
+		{"the only writer", "only", "1", func(st bus.Status) int { return programs.Member(st, "writer-1").PID }},
 		{"acquire", "acquire", "2", func(st bus.Status) int { return st.PID }},
-		{"an analyser", "analyze", "2", func(st bus.Status) int { return member(st, "analyze-1").PID }},
+		{"an analyser", "analyze", "2", func(st bus.Status) int { return programs.Member(st, "analyze-1").PID }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newStation(t, "kill-"+c.camera)
 			r := s.start(append(killed, "--writers", c.writers, "--analyzers", "2")...)
 			st := s.durable(r, 100)
-			writers := writersOf(st)
+			writers := programs.Writers(st)
 			s.freeze(writers...)
 			st = s.await("frames in flight", r, func(st bus.Status) bool { return st.InFlight >= 20 })
 			victim := c.victim(st)
@@ -56,7 +57,7 @@ func TestKill(t *testing.T) {
 			if lost := s.lostMembers(); !slices.Equal(lost, want) {
 				t.Errorf("told as lost are %q, want %q", lost, want)
 			}
-			s.nothingLeft()
+			s.NothingLeft()
 		})
 	}
 }
@@ -89,15 +90,15 @@ func TestKillAcquireOfFreeRunningCamera(t *testing.T) {
 	r := s.start("--source", "sim:?width=256&height=256&dtype=uint16&fps=200&pattern=hash&free=true&ring=1000", "--frames", "600",
 		"--budget", "32MiB", "--shard-frames", "32", "--writers", "2")
 	st := s.durable(r, 100)
-	s.freeze(writersOf(st)...)
+	s.freeze(programs.Writers(st)...)
 	st = s.await("frames in flight", r, func(st bus.Status) bool { return st.InFlight >= 20 })
 	s.kill(st.PID)
-	s.thaw(writersOf(st)...)
+	s.thaw(programs.Writers(st)...)
 	sum := s.end(r, 3)
 	if sum.Captured != 600 || sum.Lost == 0 || sum.LostByReason[frames.Restarted.String()] != sum.Lost || sum.Restarts != 1 {
 		t.Errorf("captured %d, lost %v, %d restarts", sum.Captured, sum.LostByReason, sum.Restarts)
 	}
-	s.nothingLeft()
+	s.NothingLeft()
 }
 
 // TestKillBroker kills the run's own broker: it comes back where it was, and nothing is lost.
@@ -105,10 +106,10 @@ func TestKillBroker(t *testing.T) {
 	t.Parallel()
 	s, r := local(t, "kill-broker", append(killed, "--writers", "2", "--analyzers", "2")...)
 	st := s.durable(r, 100)
-	before := s.endpoint()
+	before := s.Endpoint()
 	s.kill(before.PID)
 	s.await("frames over the new broker", r, func(now bus.Status) bool { return now.Durable > st.Durable+50 })
-	if after := s.endpoint(); after.PID == before.PID || after.URL != before.URL || after.Password != before.Password || after.User != before.User {
+	if after := s.Endpoint(); after.PID == before.PID || after.URL != before.URL || after.Password != before.Password || after.User != before.User {
 		t.Errorf("the broker was process %d at %s, is process %d at %s, the same password: %t",
 			before.PID, before.URL, after.PID, after.URL, before.Password == after.Password)
 	}
@@ -116,7 +117,7 @@ func TestKillBroker(t *testing.T) {
 	if sum.Captured != 600 || sum.Written != 600 || sum.Restarts != 1 {
 		t.Errorf("captured %d, written %d, %d restarts", sum.Captured, sum.Written, sum.Restarts)
 	}
-	s.nothingLeft()
+	s.NothingLeft()
 }
 
 // TestKillRun kills sluice run itself: its children drain, complete the store and go, the broker last.
@@ -124,7 +125,7 @@ func TestKillRun(t *testing.T) {
 	t.Parallel()
 	s, r := local(t, "kill-run", "--source", endless, "--budget", "32MiB", "--shard-frames", "32", "--writers", "2", "--analyzers", "2")
 	st := s.durable(r, 100)
-	server := s.endpoint().PID
+	server := s.Endpoint().PID
 	s.kill(r.PID())
 	<-r.Done()
 	s.gone(pidsOf(st)...)
@@ -137,5 +138,5 @@ func TestKillRun(t *testing.T) {
 	if code != 0 || !report.OK || report.Lost != 0 || report.Written < st.Durable {
 		t.Errorf("exit code %d, %+v; %d frames were durable before", code, report, st.Durable)
 	}
-	s.nothingLeft()
+	s.NothingLeft()
 }

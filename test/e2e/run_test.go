@@ -17,7 +17,7 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	s := newStation(t, "run")
 	spectra := map[string]*programs.Messages[map[string]any]{}
-	for _, subject := range []string{bus.SpatialSubject(s.camera), bus.TemporalSubject(s.camera)} {
+	for _, subject := range []string{bus.SpatialSubject(s.Camera), bus.TemporalSubject(s.Camera)} {
 		spectra[subject] = programs.Listen[map[string]any](t, s.url, subject)
 	}
 	sum := s.end(s.start("--source", "sim:?width=512&height=512&dtype=uint16&fps=200&pattern=hash", "--frames", "1000",
@@ -25,7 +25,7 @@ func TestRun(t *testing.T) {
 
 	const frameBytes = 512 * 512 * 2
 	want := run.Summary{
-		V: 1, Run: sum.Run, Store: sum.Store, Camera: s.camera, Source: sum.Source,
+		V: 1, Run: sum.Run, Store: sum.Store, Camera: s.Camera, Source: sum.Source,
 		Shape: []int{1000, 512, 512}, Dtype: frames.Uint16,
 		Captured: 1000, Written: 1000, Lost: 0, LostByReason: map[string]uint64{},
 		Analyzed: sum.Analyzed, Skipped: sum.Skipped,
@@ -43,12 +43,12 @@ func TestRun(t *testing.T) {
 	if sum.StoredBytes < sum.Bytes || sum.Seconds <= 0 || sum.PeakBudgetBytes < frameBytes || sum.PeakBudgetBytes > sum.BudgetBytes {
 		t.Errorf("%d bytes stored of %d, in %v s, peak %d of %d", sum.StoredBytes, sum.Bytes, sum.Seconds, sum.PeakBudgetBytes, sum.BudgetBytes)
 	}
-	s.nothingLeft()
+	s.NothingLeft()
 
 	var kinds []bus.Kind
 	for i, e := range s.events.All() {
 		kinds = append(kinds, e.Kind)
-		if e.Run == sum.Run && e.N == 0 || e.Camera != s.camera {
+		if e.Run == sum.Run && e.N == 0 || e.Camera != s.Camera {
 			t.Errorf("event %d: %+v", i, e)
 		}
 	}
@@ -68,12 +68,12 @@ func TestRun(t *testing.T) {
 func TestRunWithItsOwnBroker(t *testing.T) {
 	t.Parallel()
 	s := bareStation(t, "own")
-	sum := s.end(s.launch("--source", "sim:?width=64&height=48&dtype=uint8&fps=0&pattern=counter", "--frames", "100", "--compress", "zstd"), 0)
+	sum := s.end(s.Launch("--source", "sim:?width=64&height=48&dtype=uint8&fps=0&pattern=counter", "--frames", "100", "--compress", "zstd"), 0)
 	if sum.Captured != 100 || sum.Written != 100 || sum.EndedBy != run.EndedFrames {
 		t.Errorf("captured %d, written %d, ended by %q", sum.Captured, sum.Written, sum.EndedBy)
 	}
-	if e := s.endpoint(); e.URL != "" {
+	if e := s.Endpoint(); e.URL != "" {
 		t.Errorf("the broker's file is left: %+v", e)
 	}
-	s.nothingLeft()
+	s.NothingLeft()
 }

@@ -30,7 +30,7 @@ func TestStop(t *testing.T) {
 			t.Parallel()
 			s, r := local(t, "stop-"+c.camera, "--source", endless, "--writers", "2", "--budget", "32MiB", "--shard-frames", "32")
 			st := s.durable(r, 100)
-			for _, pid := range append(pidsOf(st), s.endpoint().PID) {
+			for _, pid := range append(pidsOf(st), s.Endpoint().PID) {
 				if group, err := syscall.Getpgid(pid); err != nil || group == r.PID() {
 					t.Errorf("process %d is in the group of sluice run (%v)", pid, err)
 				}
@@ -40,8 +40,8 @@ func TestStop(t *testing.T) {
 			if sum.EndedBy != run.EndedStop || sum.Lost != 0 || sum.Captured < 100 || sum.Restarts != 0 {
 				t.Errorf("ended by %s, captured %d, lost %d, %d restarts", sum.EndedBy, sum.Captured, sum.Lost, sum.Restarts)
 			}
-			s.nothingLeft()
-			if e := s.endpoint(); e.URL != "" {
+			s.NothingLeft()
+			if e := s.Endpoint(); e.URL != "" {
 				t.Errorf("the broker's file is left: %+v", e)
 			}
 		})
@@ -54,7 +54,7 @@ func TestStopHard(t *testing.T) {
 	t.Parallel()
 	s, r := local(t, "hard", "--source", endless, "--writers", "2", "--budget", "32MiB", "--shard-frames", "32")
 	st := s.durable(r, 100)
-	s.freeze(writersOf(st)...)
+	s.freeze(programs.Writers(st)...)
 	s.await("frames in flight", r, func(st bus.Status) bool { return st.InFlight >= 20 })
 	r.Signal(t, os.Interrupt)
 	s.await("the drain", r, func(st bus.Status) bool { return st.State == bus.StateDraining })
@@ -71,7 +71,7 @@ func TestStopHard(t *testing.T) {
 		t.Errorf("%d frames are durable, %d were before the stop", durable, st.Durable)
 	}
 
-	next := s.end(s.launch("--source", endless, "--frames", "10", "--budget", "32MiB"), 0)
+	next := s.end(s.Launch("--source", endless, "--frames", "10", "--budget", "32MiB"), 0)
 	if next.Captured != 10 || next.Store == st.Store {
 		t.Errorf("the next run: %+v", next)
 	}
@@ -80,7 +80,7 @@ func TestStopHard(t *testing.T) {
 		t.Errorf("verify after the next run: exit code %d, %+v", code, report)
 	}
 	t.Logf("after the hard stop and another run: captured %d, written %d, lost %v", report.Captured, report.Written, report.LostByReason)
-	s.nothingLeft()
+	s.NothingLeft()
 }
 
 // pidsOf are the process ids of acquire and its members.
