@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +17,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/bus/bustest"
 	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/slab"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,9 +47,11 @@ func TestBadUsage(t *testing.T) {
 // TestStatusAndLeave starts an analyser that nobody has work for: it says that it is there, and goes when asked.
 func TestStatusAndLeave(t *testing.T) {
 	srv := bustest.Start(t)
+	camera := "lonely-" + strings.ToLower(rand.Text()[:6])
+	t.Cleanup(func() { os.Remove(filepath.Join(slab.UserDir("/dev/shm"), camera+".analyze-9.member")) })
 	statuses := make(chan bus.MemberStatus, 16)
 	nc := srv.Connect("monitor")
-	if _, err := nc.Subscribe(bus.StatusSubject("lonely"), func(m *nats.Msg) {
+	if _, err := nc.Subscribe(bus.StatusSubject(camera), func(m *nats.Msg) {
 		var s bus.MemberStatus
 		if err := json.Unmarshal(m.Data, &s); err != nil {
 			t.Error(err)
@@ -60,7 +66,7 @@ func TestStatusAndLeave(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
-		done <- run(ctx, nil, []string{"--nats=" + srv.URL(), "--camera=lonely", "--name=analyze-9"}, nothing, &bytes.Buffer{}, &bytes.Buffer{})
+		done <- run(ctx, nil, []string{"--nats=" + srv.URL(), "--camera=" + camera, "--name=analyze-9"}, nothing, &bytes.Buffer{}, &bytes.Buffer{})
 	}()
 	select {
 	case s := <-statuses:
@@ -71,7 +77,7 @@ func TestStatusAndLeave(t *testing.T) {
 		t.Fatal("no status")
 	}
 	// A second one of the same name is refused while the first lives.
-	err := run(ctx, nil, []string{"--nats=" + srv.URL(), "--camera=lonely", "--name=analyze-9"}, nothing, &bytes.Buffer{}, &bytes.Buffer{})
+	err := run(ctx, nil, []string{"--nats=" + srv.URL(), "--camera=" + camera, "--name=analyze-9"}, nothing, &bytes.Buffer{}, &bytes.Buffer{})
 	if exit.Code(err) != exit.Usage || !strings.Contains(err.Error(), "analyze-9") {
 		t.Errorf("the name is taken: %v", err)
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -46,6 +47,14 @@ func (l Link) Validate() error {
 type Member struct {
 	Name     Name `name:"name" placeholder:"NAME" help:"This process's name among the camera's members (default: its group and process id)."`
 	Restarts int  `name:"restarts" hidden:"" help:"How often a supervisor has started this process again."`
+}
+
+// NameIn is the member's name: that of its group with the process id where none was given.
+func (m Member) NameIn(group string) string {
+	if m.Name != "" {
+		return string(m.Name)
+	}
+	return fmt.Sprintf("%s-%d", group, os.Getpid())
 }
 
 // Capture is what a run is to be: the options of acquire that a run is armed with.

@@ -6,8 +6,10 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/occupancy"
+	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 const (
@@ -145,4 +147,16 @@ func (w *Writer) Health() link.Health {
 		h.FreeBytes = free
 	}
 	return h
+}
+
+// Status adds to a member's status what only a writer has, and returns the run that it is of.
+func (w *Writer) Status(h link.Health, s *bus.MemberStatus) frames.RunID {
+	if h.Path != "" {
+		s.Writer = &bus.WriterStatus{
+			Path: h.Path, FreeBytes: h.FreeBytes, StoredBytes: h.StoredBytes, SyncP50NS: h.SyncP50NS, SyncP99NS: h.SyncP99NS,
+			DurableP50NS: h.DurableP50NS, DurableP99NS: h.DurableP99NS, Direct: h.Direct, Fallback: h.Fallback,
+		}
+	}
+	id, _ := w.Claims()
+	return id
 }

@@ -1,4 +1,4 @@
-package main
+package writer
 
 import (
 	"encoding/json"
@@ -10,13 +10,12 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/store"
-	"github.com/sluicedaq/sluice/internal/writer"
 )
 
-// results brings what the analysers publish into the store. One whose sender waits for an answer is durable before it
+// keeper brings what the analysers publish into the store. One whose sender waits for an answer is durable before it
 // gets one; without an answer it is sent again, so a number that was kept already is only answered.
-type results struct {
-	writer *writer.Writer
+type keeper struct {
+	writer *Writer
 	logger *slog.Logger
 	// kept is the newest number of each process's results in its newest run, by kind. The subscriptions' callbacks
 	// for one kind run one at a time; each kind has a map of its own.
@@ -28,10 +27,12 @@ type numbered struct {
 	n   uint64
 }
 
-// subscribe begins; the returned function ends it.
-func (r *results) subscribe(nc *nats.Conn, camera string) (func(), error) {
+// KeepResults brings what a camera's analysers publish into the store of the run that it is of, while this writer is the
+// run's primary. stop ends that.
+func (w *Writer) KeepResults(nc *nats.Conn, camera string) (stop func(), err error) {
+	r := &keeper{writer: w, logger: w.cfg.Logger}
 	var subs []*nats.Subscription
-	stop := func() {
+	stop = func() {
 		for _, s := range subs {
 			_ = s.Unsubscribe() // an error says that the connection is closed
 		}
@@ -50,7 +51,7 @@ func (r *results) subscribe(nc *nats.Conn, camera string) (func(), error) {
 	return stop, nil
 }
 
-func (r *results) take(kind string, m *nats.Msg) {
+func (r *keeper) take(kind string, m *nats.Msg) {
 	var head struct {
 		bus.Envelope
 		N uint64 `json:"n"`
@@ -63,7 +64,7 @@ func (r *results) take(kind string, m *nats.Msg) {
 	repeated := last.run == head.Run.String() && head.N <= last.n
 	if !repeated {
 		switch err := r.writer.Result(kind, head.Run, m.Data, m.Reply != ""); {
-		case errors.Is(err, writer.ErrNotMine):
+		case errors.Is(err, ErrNotMine):
 			return
 		case err != nil:
 			r.logger.Warn("a result is not in the store", "kind", kind, "error", err)

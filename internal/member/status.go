@@ -1,9 +1,8 @@
-package main
+package member
 
 import (
 	"bytes"
 	"context"
-	"log/slog"
 	"os"
 	"runtime"
 	"strconv"
@@ -12,7 +11,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/link"
-	"github.com/sluicedaq/sluice/internal/writer"
+	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 // statusEvery is how often a member publishes its status.
@@ -21,10 +20,9 @@ const statusEvery = time.Second
 // status publishes the member's own account.
 type status struct {
 	publisher *bus.Publisher
-	writer    *writer.Writer
+	cfg       Config
+	work      Work
 	member    *link.Member
-	restarts  int
-	logger    *slog.Logger
 }
 
 // run publishes until ctx ends.
@@ -37,21 +35,18 @@ func (s status) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		h := s.writer.Health()
-		id, _ := s.writer.Claims()
+		h := s.work.Health()
 		m := &bus.MemberStatus{
-			Group: group, PID: os.Getpid(), Software: config.Software(), Restarts: s.restarts,
-			RSSBytes: anonymous(), Goroutines: runtime.NumGoroutine(), Joined: s.member.Connected(),
+			Group: s.cfg.Group, PID: os.Getpid(), Software: config.Software(), Restarts: s.cfg.Restarts,
+			Skipped: h.Skipped, RSSBytes: anonymous(), Goroutines: runtime.NumGoroutine(), Joined: s.member.Connected(),
 			Work: bus.Work{Frames: h.Frames, Bytes: h.Bytes, Busy: h.Busy, Starved: h.Starved, Blocked: h.Blocked},
 		}
-		if h.Path != "" {
-			m.Writer = &bus.WriterStatus{
-				Path: h.Path, FreeBytes: h.FreeBytes, StoredBytes: h.StoredBytes, SyncP50NS: h.SyncP50NS, SyncP99NS: h.SyncP99NS,
-				DurableP50NS: h.DurableP50NS, DurableP99NS: h.DurableP99NS, Direct: h.Direct, Fallback: h.Fallback,
-			}
+		var run frames.RunID
+		if s.work.Status != nil {
+			run = s.work.Status(h, m)
 		}
-		if err := s.publisher.Member(id, m); err != nil {
-			s.logger.Debug("a status is lost", "error", err)
+		if err := s.publisher.Member(run, m); err != nil {
+			s.cfg.Logger.Debug("a status is lost", "error", err)
 		}
 	}
 }

@@ -1,0 +1,155 @@
+package member
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/config"
+	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/link/shm"
+	"github.com/sluicedaq/sluice/internal/slab"
+	"github.com/sluicedaq/sluice/internal/supervise"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+const (
+	// shmDir is the memory file system that slabs lie in.
+	shmDir = "/dev/shm"
+	// nameTime is how long a member's name may be held by a process that has just died.
+	nameTime  = 5 * time.Second
+	flushTime = 2 * time.Second
+)
+
+// Config is what a member's process needs to be one.
+type Config struct {
+	Group     string
+	Camera    string
+	Name      string
+	NATS      config.NATS
+	Heartbeat time.Duration
+	Restarts  int // how often a supervisor has started this process again
+	Logger    *slog.Logger
+}
+
+// Work is what a member does with its frames. All functions but Run may be called at any time, by several goroutines.
+type Work struct {
+	// Run works for the group's link until ctx ends or it was asked to leave.
+	Run func(ctx context.Context, rx link.Receiver) error
+	// Leave is called once, when the process shall go: orphaned says that this is because its supervisor died.
+	Leave func(orphaned bool)
+	// Abandon is called when a process that shall go has had no acquire for ten seconds. nil ends Run's context.
+	Abandon func()
+	// Health is what heartbeats say, and the status.
+	Health func() link.Health
+	// Claims lists what is still held when the member joins again; nil for nothing.
+	Claims func() (frames.RunID, []link.Claim)
+	// Status returns the run that the status is of, zero for none, and adds what only this group's status has. It may
+	// be nil.
+	Status func(h link.Health, s *bus.MemberStatus) frames.RunID
+}
+
+// Run connects a process to the broker and has it work for its group until the work is done:
+//
+//	acquire ──▶ link.Member ──▶ Work
+//	  slab ◀── read-only ────────┘
+//
+// prepare makes the work once the broker is there. When ctx ends, or the supervisor that getenv's variables tell of
+// dies, the work is asked to leave. hard, when closed, ends it at once. An error that is the user's to mend has the exit
+// code Usage, such as a name that another process has.
+func Run(ctx context.Context, hard <-chan struct{}, getenv func(string) string, cfg Config, prepare func(*nats.Conn) (Work, error)) error {
+	ctx, unwatch, err := supervise.WatchParent(ctx, getenv)
+	if err != nil {
+		return err
+	}
+	defer unwatch()
+	nc, err := bus.Connect(ctx, bus.Options{NATS: cfg.NATS, Process: cfg.Name, Log: cfg.Logger})
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	work, err := prepare(nc)
+	if err != nil {
+		return err
+	}
+	err = serve(ctx, hard, cfg, nc, work)
+	if nc.IsConnected() {
+		// The last messages get a moment to leave; a broker that goes first is no failure of ours.
+		if e := nc.FlushTimeout(flushTime); e != nil {
+			cfg.Logger.Debug("the last messages may be lost", "error", e)
+		}
+	}
+	return err
+}
+
+// serve works on runs until the work is done.
+func serve(ctx context.Context, hard <-chan struct{}, cfg Config, nc *nats.Conn, work Work) error {
+	presence, err := announce(ctx, cfg.Camera, cfg.Name)
+	if err != nil {
+		return err
+	}
+	defer presence.Close()
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("ask for the host's name: %w", err)
+	}
+	m := link.NewMember(link.MemberConfig{ //nolint:contextcheck // a membership lives until its Close
+		Dialer: link.NewDialer(link.DialerConfig{
+			Transport: link.NATS(nc), Base: "sluice." + cfg.Camera, Timing: link.Timing{Heartbeat: cfg.Heartbeat},
+			Carrier: shm.Carrier{}.Name(), Health: work.Health,
+		}),
+		Carrier: shm.Carrier{Dir: shmDir},
+		Join:    link.Join{Group: cfg.Group, Name: cfg.Name, PID: os.Getpid(), Host: host, Nonce: rand.Text(), Restarts: cfg.Restarts},
+		Claims:  work.Claims,
+		Logger:  cfg.Logger,
+	})
+	defer func() {
+		if err := m.Close(); err != nil {
+			cfg.Logger.Warn("leaving the group", "error", err)
+		}
+	}()
+
+	// The work outlives the wish to stop: it says itself when it is done.
+	working, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	service, err := bus.Serve(working, nc, cfg.Group, cfg.Camera, cfg.Name)
+	if err != nil {
+		return exit.Errorf(exit.Unavailable, "registering the service: %w", err)
+	}
+	defer service.Close()
+	g, working := errgroup.WithContext(working)
+	g.Go(func() error {
+		defer stop()
+		return work.Run(working, m)
+	})
+	g.Go(func() error { depart(ctx, working, hard, stop, work, m); return nil })
+	g.Go(func() error {
+		status{bus.NewPublisher(nc, cfg.Camera, cfg.Name), cfg, work, m}.run(working)
+		return nil
+	})
+	err = g.Wait()
+	if errors.Is(err, link.ErrRefused) {
+		return &exit.Error{Code: exit.Usage, Err: err}
+	}
+	return err
+}
+
+// announce takes the member's name.
+func announce(ctx context.Context, camera, name string) (*shm.Presence, error) {
+	ctx, cancel := context.WithTimeout(ctx, nameTime)
+	defer cancel()
+	p, err := shm.Announce(ctx, shmDir, camera, name)
+	if errors.Is(err, slab.ErrInUse) {
+		return nil, &exit.Error{Code: exit.Usage, Err: err}
+	}
+	return p, err
+}
