@@ -12,6 +12,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/interrupt"
 	"github.com/sluicedaq/sluice/internal/monitor"
 	runpkg "github.com/sluicedaq/sluice/internal/run"
 )
@@ -33,6 +34,7 @@ const (
 	readyTime  = 20 * time.Second // for a child to be there, connection times not counted
 	plainEvery = 2 * time.Second  // between status lines where there is no terminal
 	stopTime   = 10 * time.Second // for a child that has nothing left to do
+	printTime  = 10 * time.Second // for the summary, where somebody else reads slowly
 	hardTime   = 5 * time.Second  // for everything once a second interrupt came
 )
 
@@ -43,6 +45,7 @@ var (
 )
 
 func (r *runCmd) run(ctx context.Context, p *process) error {
+	interrupt.Outlive()
 	if err := r.prepare(p); err != nil {
 		return err
 	}
@@ -52,15 +55,15 @@ func (r *runCmd) run(ctx context.Context, p *process) error {
 	if summary == nil {
 		return err
 	}
-	if r.JSON {
-		if e := printJSON(p.stdout, summary); e != nil {
-			return fmt.Errorf("printing the summary: %w", errors.Join(e, err))
-		}
-	} else {
-		printSummary(p.stdout, *summary)
-	}
 	if err == nil {
 		err = outcome(*summary)
+	}
+	out := monitor.NewOutput(p.stdout, printTime)
+	defer out.Close()
+	if !r.JSON {
+		printSummary(out, *summary)
+	} else if e := printJSON(out, summary); e != nil && err == nil {
+		p.log.Warn("nobody takes the summary", "error", e) // the store has it too
 	}
 	return err
 }

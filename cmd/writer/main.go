@@ -10,6 +10,7 @@ import (
 )
 
 func main() {
+	interrupt.Outlive()
 	ctx, hard, stop := interrupt.Notify(context.Background())
 	err := run(ctx, hard, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
 	stop()

@@ -65,6 +65,43 @@ func TestTwoSignals(t *testing.T) {
 	}
 }
 
+// TestHangup: a terminal that goes asks for the end, as often as it likes, and does not insist.
+func TestHangup(t *testing.T) {
+	ctx, hard, stop := Notify(t.Context())
+	defer stop()
+	seen := make(chan os.Signal, 1)
+	signal.Notify(seen, syscall.SIGHUP)
+	defer signal.Stop(seen)
+	for range 3 {
+		send(t, syscall.SIGHUP)
+		<-seen
+	}
+	wait(t, "the context's end", ctx.Done())
+	terms := make(chan os.Signal, 1)
+	signal.Notify(terms, syscall.SIGTERM)
+	defer signal.Stop(terms)
+	for range 2 {
+		if closed(hard) {
+			t.Error("a hangup insisted")
+		}
+		send(t, syscall.SIGTERM)
+		<-terms
+	}
+	wait(t, "the hard end", hard)
+}
+
+// TestIgnoredHangup: under nohup a terminal may go.
+func TestIgnoredHangup(t *testing.T) {
+	OutliveTerminal()
+	defer signal.Reset(syscall.SIGHUP)
+	ctx, _, stop := Notify(t.Context())
+	defer stop()
+	send(t, syscall.SIGHUP)
+	if ctx.Err() != nil || !signal.Ignored(syscall.SIGHUP) {
+		t.Errorf("context %v, ignored %v", ctx.Err(), signal.Ignored(syscall.SIGHUP))
+	}
+}
+
 // TestStop: after stop signals are not ours any more, and the context has ended.
 func TestStop(t *testing.T) {
 	ctx, hard, stop := Notify(t.Context())

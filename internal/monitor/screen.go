@@ -22,11 +22,15 @@ type Screen interface {
 	Close()
 }
 
+// showTime is how long showing something may take.
+const showTime = 250 * time.Millisecond
+
 // Open makes the screen for w: a panel refreshed in place where w is a terminal, else plain lines, a status at
-// most every interval and whenever the state changes.
+// most every interval and whenever the state changes. No method waits long for who reads what is shown.
 func Open(w io.Writer, interval time.Duration) Screen {
+	out := NewOutput(w, showTime)
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-		return &terminal{w: f, size: func() (int, int) {
+		return &terminal{w: out, size: func() (int, int) {
 			width, height, err := term.GetSize(int(f.Fd()))
 			if err != nil || width < 1 || height < 1 {
 				return 80, 24
@@ -34,12 +38,12 @@ func Open(w io.Writer, interval time.Duration) Screen {
 			return width, height
 		}}
 	}
-	return &plain{w: w, interval: interval}
+	return &plain{w: out, interval: interval}
 }
 
 // plain writes lines.
 type plain struct {
-	w        io.Writer
+	w        io.WriteCloser
 	interval time.Duration
 
 	mu    sync.Mutex // guards what follows, and w
@@ -69,4 +73,4 @@ func (p *plain) Say(line string) {
 }
 
 // Close implements [Screen].
-func (p *plain) Close() {}
+func (p *plain) Close() { _ = p.w.Close() }

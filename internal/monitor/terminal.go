@@ -15,7 +15,7 @@ import (
 // terminal draws the panel in place, below the lines that were said. It reads no input and changes no mode of the
 // terminal: Ctrl-C stays a signal, and a process that is killed leaves nothing to be put right.
 type terminal struct {
-	w    io.Writer
+	w    io.WriteCloser
 	size func() (width, height int)
 
 	mu    sync.Mutex // guards what follows, and w
@@ -46,6 +46,7 @@ func (t *terminal) Close() {
 	defer t.mu.Unlock()
 	t.panel = ""
 	t.draw("")
+	_ = t.w.Close()
 }
 
 // draw replaces the panel on the screen by said and the panel as it is now, in one write. Lines are cut at the

@@ -123,7 +123,7 @@ func screenText(t *testing.T, written string) []string {
 
 func TestTerminal(t *testing.T) {
 	var out bytes.Buffer
-	screen := &terminal{w: &out, size: func() (int, int) { return 20, 5 }}
+	screen := &terminal{w: NewOutput(&out, time.Second), size: func() (int, int) { return 20, 5 }}
 	screen.Say("first")
 	screen.Show(status())
 	screen.Say("second")

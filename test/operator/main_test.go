@@ -79,19 +79,25 @@ func begin(t *testing.T, camera string, args ...string) *station {
 	}, args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.stdout, &s.stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a foreground group, as a shell makes one
+	s.launch()
+	return s
+}
+
+// launch starts the station's run and connects to its broker.
+func (s *station) launch() {
+	s.t.Helper()
 	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	go func() {
 		defer close(s.ended)
 		_ = s.cmd.Wait() // its exit code is what tests look at
 	}()
-	t.Cleanup(func() {
+	s.t.Cleanup(func() {
 		_ = s.cmd.Process.Kill() // it has ended, unless the test failed
 		<-s.ended
 	})
 	s.connect()
-	return s
 }
 
 // command prepares a sluice command in the station's surroundings.
@@ -139,6 +145,21 @@ func (s *station) await(what string, want func(bus.Status) bool) (found bus.Stat
 		return err == nil && want(st)
 	})
 	return found
+}
+
+// pollAnyway waits for a condition that may come when the run has ended.
+func (s *station) pollAnyway(what string, done func() bool) {
+	s.t.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	limit := time.After(patience)
+	for !done() {
+		select {
+		case <-ticker.C:
+		case <-limit:
+			s.t.Fatalf("no %s after %s", what, patience)
+		}
+	}
 }
 
 // poll waits for a condition that nothing announces.
