@@ -65,7 +65,7 @@ type Capture struct {
 	Budget      ByteSize      `name:"budget" placeholder:"SIZE" help:"The limit on the bytes of frames captured and not yet released (default: two seconds at the nominal rate, within 256MiB and a quarter of the free memory; 512MiB where the rate is unknown)."`
 	OnFull      OnFull        `name:"on-full" placeholder:"pause|drop|fail" help:"What to do when the budget is full: stop the source, lose the newest frame to the ledger, or end the run in order (default: pause where the source can, else drop)."`
 	ShardFrames Count         `name:"shard-frames" placeholder:"K" help:"Frames in one shard file (default: 512MiB of them, at most 2 x budget / writers, at most 4096)."`
-	Compress    Compress      `name:"compress" default:"none" placeholder:"none|zstd[:LEVEL]" help:"How chunks are compressed; zstd's levels are 1 to 22, 1 where none is named (${default})."`
+	Compress    Compress      `name:"compress" default:"none" placeholder:"none|zstd|blosc-zstd[:LEVEL]" help:"How chunks are compressed; zstd's levels are 1 to 22, blosc-zstd's (for 16-bit pixels) 1 to 9, 1 where none is named (${default})."`
 	PixelSize   Length        `name:"pixel-size" placeholder:"LENGTH" help:"The edge of a pixel, such as 0.65um, for the store's metadata."`
 	Meta        Meta          `name:"meta" placeholder:"KEY=VALUE" help:"Metadata for the store; may be given several times."`
 	Store       string        `name:"store" placeholder:"NAME" help:"The store's folder name below the writers' root (default: CAMERA_TIME_ID.ome.zarr)."`

@@ -93,31 +93,36 @@ func oneOf(dst *string, s string, words ...string) error {
 
 // Compress is a codec and its level.
 type Compress struct {
-	Codec string // "none" or "zstd"
-	Level int    // zstd's, 1 to 22; 0 for none
+	Codec string // "none", "zstd" or "blosc-zstd"
+	Level int    // zstd's, 1 to 22; Blosc's, 1 to 9; 0 for none
 }
 
-// DefaultLevel is the zstd level where none is named: the fastest.
+// DefaultLevel is the level where none is named: the fastest.
 const DefaultLevel = 1
 
-// UnmarshalText implements [encoding.TextUnmarshaler]: "none", "zstd" or "zstd:LEVEL".
+// levels are the codecs that have levels, each with its highest.
+var levels = map[string]int{"zstd": 22, "blosc-zstd": 9}
+
+// UnmarshalText implements [encoding.TextUnmarshaler]: "none", or a codec with or without ":LEVEL".
 func (c *Compress) UnmarshalText(text []byte) error {
 	codec, level, given := strings.Cut(string(text), ":")
-	switch {
-	case codec == "none" && !given:
+	if codec == "none" && !given {
 		*c = Compress{Codec: codec}
 		return nil
-	case codec == "zstd" && !given:
-		*c = Compress{Codec: codec, Level: DefaultLevel}
-		return nil
-	case codec == "zstd":
-		if n, err := strconv.Atoi(level); err == nil && n >= 1 && n <= 22 {
-			*c = Compress{Codec: codec, Level: n}
-			return nil
-		}
-		return fmt.Errorf("%w: zstd level %q is not 1 to 22", ErrValue, level)
 	}
-	return fmt.Errorf("%w: %q is neither none, zstd nor zstd:LEVEL", ErrValue, text)
+	highest, known := levels[codec]
+	if !known {
+		return fmt.Errorf("%w: %q is none of none, zstd, zstd:LEVEL, blosc-zstd and blosc-zstd:LEVEL", ErrValue, text)
+	}
+	n := DefaultLevel
+	if given {
+		var err error
+		if n, err = strconv.Atoi(level); err != nil || n < 1 || n > highest {
+			return fmt.Errorf("%w: %s level %q is not 1 to %d", ErrValue, codec, level, highest)
+		}
+	}
+	*c = Compress{Codec: codec, Level: n}
+	return nil
 }
 
 // MarshalText implements [encoding.TextMarshaler].
@@ -125,8 +130,8 @@ func (c Compress) MarshalText() ([]byte, error) { return []byte(c.String()), nil
 
 // String is the form that UnmarshalText reads.
 func (c Compress) String() string {
-	if c.Codec == "zstd" {
-		return fmt.Sprintf("zstd:%d", c.Level)
+	if c.Level > 0 {
+		return fmt.Sprintf("%s:%d", c.Codec, c.Level)
 	}
 	return c.Codec
 }

@@ -22,7 +22,8 @@ type Spec struct {
 	ShardFrames uint64 `json:"shard_frames"`
 	// Store is the store's folder name below the writer's root. It has no path separator.
 	Store string `json:"store"`
-	// Codec is "none" or "zstd"; Level is zstd's, 1 to 22 (klauspost/compress maps them to its own four).
+	// Codec is "none", "zstd" or "blosc-zstd". Level is zstd's, 1 to 22, or Blosc's, 1 to 9: klauspost/compress maps them
+	// to its own four.
 	Codec string `json:"codec"`
 	Level int    `json:"level,omitempty"`
 	// PixelSizeUM is the edge of a pixel in micrometres, 0 where unknown.

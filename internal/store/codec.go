@@ -5,24 +5,48 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/sluicedaq/sluice/internal/blosc"
 	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 // The codecs of run.Spec.
 const (
-	codecNone = "none"
-	codecZstd = "zstd"
+	codecNone  = "none"
+	codecZstd  = "zstd"
+	codecBlosc = "blosc-zstd"
 )
 
 // smallFrame is the size up to which zstd's header would not say how long the frame is, unless it is made a
 // single segment. Some decoders need to know.
 const smallFrame = 1024
 
-// newEncoder makes the run's encoder, nil for codecNone. It may be used concurrently, by n goroutines at a time.
-func newEncoder(s run.Spec, n int) (*zstd.Encoder, error) {
-	if s.Codec == codecNone {
-		return nil, nil
+// encoder compresses frames.
+type encoder interface {
+	// EncodeAll appends the compressed src to dst, and may be called concurrently. It allocates nothing when dst has
+	// room for MaxEncodedSize(len(src)).
+	EncodeAll(src, dst []byte) []byte
+	MaxEncodedSize(n int) int
+	Close() error
+}
+
+var (
+	_ encoder = (*zstd.Encoder)(nil)
+	_ encoder = (*blosc.Encoder)(nil)
+)
+
+// newEncoder makes the run's encoder, nil for codecNone, for n goroutines at a time.
+func newEncoder(s run.Spec, n int) (encoder, error) {
+	switch s.Codec {
+	case codecZstd:
+		return newZstd(s, n)
+	case codecBlosc:
+		return blosc.NewEncoder(s.Geometry.Dtype.Size(), s.Level, n)
 	}
+	return nil, nil
+}
+
+func newZstd(s run.Spec, n int) (encoder, error) {
 	opts := []zstd.EOption{
 		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(s.Level)),
 		zstd.WithEncoderConcurrency(n),
@@ -39,4 +63,31 @@ func newEncoder(s run.Spec, n int) (*zstd.Encoder, error) {
 		return nil, fmt.Errorf("making the zstd encoder: %w", err)
 	}
 	return e, nil
+}
+
+// decoder reads what an encoder made, for one goroutine at a time.
+type decoder interface {
+	// DecodeAll appends what chunk holds to dst.
+	DecodeAll(chunk, dst []byte) ([]byte, error)
+	Close()
+}
+
+var (
+	_ decoder = (*zstd.Decoder)(nil)
+	_ decoder = (*blosc.Decoder)(nil)
+)
+
+// newDecoder makes the decoder for a run's frames, nil for codecNone.
+func newDecoder(s run.Spec) (decoder, error) {
+	switch s.Codec {
+	case codecZstd:
+		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*frames.MaxFrameBytes))
+		if err != nil {
+			return nil, fmt.Errorf("making the zstd decoder: %w", err)
+		}
+		return d, nil
+	case codecBlosc:
+		return blosc.NewDecoder(s.Geometry.FrameBytes())
+	}
+	return nil, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/sluicedaq/sluice/internal/blosc"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -84,8 +85,11 @@ func imageMeta(s run.Spec, t uint64) arrayMeta {
 	with := func(first uint64) []uint64 { return append([]uint64{first}, frame...) }
 	m := newArray(with(t), with(s.ShardFrames), s.Geometry.Dtype.String())
 	inner := []codecMeta{littleEndian()}
-	if s.Codec == codecZstd {
+	switch s.Codec {
+	case codecZstd:
 		inner = append(inner, codecMeta{"zstd", map[string]any{"level": s.Level, "checksum": false}})
+	case codecBlosc:
+		inner = append(inner, codecMeta{"blosc", bloscMeta(s)})
 	}
 	m.Codecs = []codecMeta{{"sharding_indexed", shardingConfig{
 		ChunkShape:    with(1),
@@ -95,6 +99,16 @@ func imageMeta(s run.Spec, t uint64) arrayMeta {
 	}}}
 	m.DimensionNames = axisNames(s.Geometry)
 	return m
+}
+
+// bloscMeta is the configuration of Zarr's blosc codec (https://zarr-specs.readthedocs.io/en/latest/v3/codecs/blosc/).
+func bloscMeta(s run.Spec) map[string]any {
+	size := s.Geometry.Dtype.Size()
+	shuffle := "noshuffle"
+	if size > 1 {
+		shuffle = "shuffle"
+	}
+	return map[string]any{"cname": "zstd", "clevel": s.Level, "shuffle": shuffle, "typesize": size, "blocksize": blosc.BlockBytes}
 }
 
 func axisNames(g frames.Geometry) []string {
@@ -198,8 +212,10 @@ func checkSpec(s run.Spec) error {
 		return fmt.Errorf("%w: the run has no id", ErrSpec)
 	case s.ShardFrames < 1 || s.ShardFrames > maxShardFrames:
 		return fmt.Errorf("%w: %d frames a shard: want 1 to %d", ErrSpec, s.ShardFrames, maxShardFrames)
-	case s.Codec != codecNone && s.Codec != codecZstd:
-		return fmt.Errorf("%w: codec %q is neither none nor zstd", ErrSpec, s.Codec)
+	case s.Codec != codecNone && s.Codec != codecZstd && s.Codec != codecBlosc:
+		return fmt.Errorf("%w: codec %q is none of none, zstd and blosc-zstd", ErrSpec, s.Codec)
+	case s.Codec == codecBlosc && (s.Level < 1 || s.Level > 9):
+		return fmt.Errorf("%w: blosc-zstd level %d: want 1 to 9", ErrSpec, s.Level)
 	case s.Codec == codecZstd && (s.Level < 1 || s.Level > 22):
 		return fmt.Errorf("%w: zstd level %d: want 1 to 22", ErrSpec, s.Level)
 	}

@@ -7,8 +7,6 @@ import (
 	"io"
 	"sync"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -20,10 +18,10 @@ type Reader struct {
 	at     layout
 	attrs  Attributes
 	length uint64
-	zstd   *zstd.Decoder
 
-	mu    sync.Mutex
-	shard *openShard // guarded by mu: the shard that was read last
+	mu      sync.Mutex
+	decoder decoder    // guarded by mu; nil for codecNone
+	shard   *openShard // guarded by mu: the shard that was read last
 }
 
 type openShard struct {
@@ -51,8 +49,8 @@ func OpenReader(fs vfs.FS, path string) (*Reader, error) {
 	if r.length, err = readLength(fs, r.at.join(imageName)); err != nil {
 		return nil, err
 	}
-	if r.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*frames.MaxFrameBytes)); err != nil {
-		return nil, fmt.Errorf("making the zstd decoder: %w", err)
+	if r.decoder, err = newDecoder(a.Spec); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
@@ -67,7 +65,9 @@ func (r *Reader) Len() uint64 { return r.length }
 func (r *Reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.zstd.Close()
+	if r.decoder != nil {
+		r.decoder.Close()
+	}
 	return r.drop()
 }
 
@@ -149,8 +149,8 @@ func (r *Reader) frame(dst []byte, seq uint64) ([]byte, error) {
 		return dst, err
 	}
 	n := len(dst)
-	if r.attrs.Codec == codecZstd {
-		if dst, err = r.zstd.DecodeAll(chunk, dst); err != nil {
+	if r.decoder != nil {
+		if dst, err = r.decoder.DecodeAll(chunk, dst); err != nil {
 			return dst, fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 	} else {

@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
@@ -75,7 +73,7 @@ type Store struct {
 
 	// stride is the distance of chunks in a shard's file in bytes, 0 where they are packed.
 	stride  int64
-	encoder *zstd.Encoder // nil for codecNone
+	encoder encoder // nil for codecNone
 
 	writes  token // as many as writes may be in flight
 	packing token // held by the one commit that fills staging buffers

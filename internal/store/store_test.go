@@ -30,11 +30,11 @@ func TestRoundTrip(t *testing.T) {
 		{Height: 1031, Width: 1033, Channels: 3, Dtype: frames.Uint8}, // larger than a staging buffer
 	}
 	for _, g := range geometries {
-		for _, codec := range []string{"none", "zstd"} {
+		for _, codec := range []string{"none", "zstd", "blosc-zstd"} {
 			t.Run(fmt.Sprint(g, " ", codec), func(t *testing.T) {
 				spec := testSpec()
 				spec.Geometry, spec.Codec = g, codec
-				if codec == "zstd" {
+				if codec != "none" {
 					spec.Level = 1
 				}
 				path := storePath(t)

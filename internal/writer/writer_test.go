@@ -21,10 +21,10 @@ import (
 // TestRun writes whole runs through the real link, with losses and a partial last shard.
 func TestRun(t *testing.T) {
 	for _, writers := range []int{1, 2, 3} {
-		for _, codec := range []string{"none", "zstd"} {
+		for _, codec := range []string{"none", "zstd", "blosc-zstd"} {
 			t.Run(fmt.Sprint(writers, " ", codec), func(t *testing.T) {
 				spec := testSpec()
-				if spec.Codec = codec; codec == "zstd" {
+				if spec.Codec = codec; codec != "none" {
 					spec.Level = 1
 				}
 				h := newHost(t, spec, writers)

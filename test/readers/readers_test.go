@@ -48,6 +48,42 @@ type found struct {
 	Columns  map[string][]string
 }
 
+// TestBlosc reads frames that blosc-zstd makes smaller: nothing does that to the pattern hash.
+func TestBlosc(t *testing.T) {
+	for _, c := range []struct {
+		width, height int
+		dtype         string
+		bits          int
+	}{
+		{1024, 1024, "uint16", 16}, // whole blocks
+		{641, 479, "uint16", 16},
+		{9, 9, "uint16", 16}, // the smallest that is no longer stored as it is
+		{1024, 640, "uint8", 8},
+	} {
+		t.Run(fmt.Sprintf("%dx%d/%s", c.width, c.height, c.dtype), func(t *testing.T) {
+			const n = 20
+			size := c.width * c.height * c.bits / 8
+			s := bin.Record(t, 0, "--camera", "rd-blosc", "--compress", "blosc-zstd", "--budget", "128MiB", "--out", t.TempDir(), "--frames", strconv.Itoa(n),
+				"--source", fmt.Sprintf("sim:?width=%d&height=%d&dtype=%s&fps=0&pattern=counter", c.width, c.height, c.dtype))
+			bin.Verify(t, s)
+			if size > 4096 && s.StoredBytes >= s.Bytes { // smaller frames are less than what comes with them
+				t.Errorf("%d bytes are %d in the store", s.Bytes, s.StoredBytes)
+			}
+			compare(t, s, found{OME: "0.5", Axes: []string{"t", "y", "x"}, Shape: []int{n, c.height, c.width}, Dtype: c.dtype, Captured: n}, size,
+				func(frame []byte, seq int) {
+					for i := range c.width * c.height {
+						v := seq*131 + i
+						if c.bits == 8 {
+							frame[i] = byte(v)
+						} else {
+							binary.LittleEndian.PutUint16(frame[2*i:], uint16(v))
+						}
+					}
+				})
+		})
+	}
+}
+
 // hash is frame seq of the pattern hash as docs and design give it, written anew from the formula.
 func hash(frame []byte, seed, seq uint64) {
 	splitmix := func(z uint64) uint64 {
@@ -85,6 +121,9 @@ func TestEveryByte(t *testing.T) {
 		{641, 479, "uint8", "zstd", 41, 40, 1},
 		{4096, 1, "uint8", "none", 9, 4, 1}, // exactly a block of the disk
 		{2048, 2048, "uint16", "none", 20, 8, 2},
+		{1, 1, "uint16", "blosc-zstd", 5, 0, 1},
+		{31, 17, "uint8", "blosc-zstd", 33, 16, 2},
+		{641, 479, "uint16", "blosc-zstd:3", 41, 10, 2},
 	} {
 		size := c.width * c.height
 		if c.dtype == "uint16" {

@@ -29,13 +29,13 @@ func TestLossAndColour(t *testing.T) {
 		{Height: 64, Width: 63, Channels: 1, Dtype: frames.Uint16},
 		{Height: 1, Width: 1, Channels: 3, Dtype: frames.Uint16},
 	} {
-		for _, codec := range []string{"none", "zstd"} {
+		for _, codec := range []string{"none", "zstd", "blosc-zstd"} {
 			t.Run(fmt.Sprint(g, " ", codec), func(t *testing.T) {
 				spec := run.Spec{
 					Run: frames.NewRunID(), Camera: "cam0", Geometry: g, FPS: 50, ShardFrames: k, Store: "a.ome.zarr",
 					Codec: codec, PixelSizeUM: 0.65, Started: time.Now(),
 				}
-				if codec == "zstd" {
+				if codec != "none" {
 					spec.Level = 1
 				}
 				path := filepath.Join(t.TempDir(), spec.Store)

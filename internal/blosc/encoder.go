@@ -1,0 +1,117 @@
+package blosc
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// BlockBytes is the size of a block: two planes that are each a zstd block (128 KiB) long. A block, its
+// shuffled copy and its output stay in the cache of a core, and no zstd block mixes planes.
+const BlockBytes = 256 << 10
+
+// smallest is BLOSC_MIN_BUFFERSIZE: what is shorter is stored as it is.
+const smallest = 128
+
+// Encoder makes chunks. It may be used concurrently, by as many goroutines at a time as it was made for.
+type Encoder struct {
+	elem    int
+	zstd    *zstd.Encoder
+	planes  sync.Pool // of *[]byte: a shuffled block each
+	shuffle bool
+}
+
+// NewEncoder makes an encoder for elements of elem bytes, 1 (not shuffled) or 2, for n goroutines at a time. The level is
+// Blosc's, 1 to 9: zstd's level is twice that less one, as in c-blosc.
+func NewEncoder(elem, level, n int) (*Encoder, error) {
+	if elem != 1 && elem != 2 {
+		return nil, fmt.Errorf("%w: elements of %d bytes: want 1 or 2", ErrSize, elem)
+	}
+	z, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(2*level-1)),
+		zstd.WithEncoderConcurrency(n),
+		zstd.WithEncoderCRC(false),
+		zstd.WithSingleSegment(true),
+		zstd.WithWindowSize(BlockBytes),
+		// Noise has next to no repetitions, but few of its values are frequent. Without this the fast levels give such a
+		// plane up at once and store it as it is.
+		zstd.WithAllLitEntropyCompression(true),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("making the zstd encoder: %w", err)
+	}
+	e := &Encoder{elem: elem, zstd: z, shuffle: elem > 1}
+	e.planes.New = func() any { b := make([]byte, BlockBytes); return &b }
+	return e, nil
+}
+
+// Close frees the encoder's memory. No call may be under way.
+func (e *Encoder) Close() error { return e.zstd.Close() }
+
+// MaxEncodedSize is the most that a chunk of n bytes takes while it is made; when it is done it takes at most
+// n + 16 bytes.
+func (e *Encoder) MaxEncodedSize(n int) int {
+	blocks := (n + BlockBytes - 1) / BlockBytes
+	return headerBytes + blocks*(8+e.zstd.MaxEncodedSize(BlockBytes))
+}
+
+// EncodeAll appends the chunk that holds src to dst. It allocates nothing when dst has room for
+// [Encoder.MaxEncodedSize]. The length of src is at most [MaxBytes] and a multiple of the element's size, or it panics.
+func (e *Encoder) EncodeAll(src, dst []byte) []byte {
+	if len(src) > MaxBytes || len(src)%e.elem != 0 {
+		panic(fmt.Sprintf("blosc: %d bytes of elements of %d", len(src), e.elem))
+	}
+	h := header{flags: compZstd | flagNoSplit, elem: e.elem, length: len(src), block: min(BlockBytes, len(src))}
+	if e.shuffle {
+		h.flags |= flagShuffle
+	}
+	start := len(dst)
+	if len(src) < smallest {
+		return e.store(h, src, dst)
+	}
+	planes := e.planes.Get().(*[]byte)
+	defer e.planes.Put(planes)
+	table := start + headerBytes
+	dst = grow(dst, headerBytes+4*h.blocks())
+	for i := range h.blocks() {
+		block := src[i*h.block : min((i+1)*h.block, len(src))]
+		binary.LittleEndian.PutUint32(dst[table+4*i:], uint32(len(dst)-start))
+		at := len(dst)
+		dst = grow(dst, 4)
+		data := block
+		if e.shuffle {
+			data = (*planes)[:len(block)]
+			shuffle2(data, block)
+		}
+		dst = e.zstd.EncodeAll(data, dst)
+		if len(dst)-at-4 >= len(block) { // as many bytes as the block mean that it is stored
+			dst = append(dst[:at+4], data...)
+		}
+		binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+		if len(dst)-start >= headerBytes+len(src) {
+			return e.store(h, src, dst[:start])
+		}
+	}
+	h.size = len(dst) - start
+	h.put(dst[start:])
+	return dst
+}
+
+// store appends a chunk that is not compressed.
+func (e *Encoder) store(h header, src, dst []byte) []byte {
+	h.flags, h.size = h.flags|flagStored, headerBytes+len(src)
+	start := len(dst)
+	dst = append(grow(dst, headerBytes), src...)
+	h.put(dst[start:])
+	return dst
+}
+
+// grow appends n bytes of any value.
+func grow(b []byte, n int) []byte {
+	if cap(b)-len(b) >= n {
+		return b[:len(b)+n]
+	}
+	return append(b, make([]byte, n)...)
+}
