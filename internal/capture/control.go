@@ -151,7 +151,7 @@ func (c *Controller) ack() bus.Ack {
 	return a
 }
 
-// Stop implements bus.Control.
+// Stop implements bus.Control. A run that is being taken up again is not disarmed: it has frames, and drains.
 func (c *Controller) Stop(_ context.Context, r bus.StopRequest) (bus.Ack, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -160,11 +160,18 @@ func (c *Controller) Stop(_ context.Context, r bus.StopRequest) (bus.Ack, error)
 	}
 	s := c.session
 	a := c.ack()
-	c.end()
+	if c.resuming {
+		if s == nil {
+			return bus.Ack{}, exit.Errorf(exit.Unavailable, "%w: a run from before is being taken up", ErrState)
+		}
+		s.stop(run.EndedStop)
+	} else {
+		c.end()
+	}
 	if a.State = c.state; a.State == bus.StateIdle {
 		return a, nil
 	}
-	if r.Hard && s != nil && a.State != bus.StateArming {
+	if r.Hard && s != nil && (c.resuming || a.State != bus.StateArming) {
 		s.giveUp()
 	}
 	return a, nil

@@ -51,9 +51,11 @@ type Controller struct {
 	lastErr error
 	settled chan struct{} // closed while no run is there or coming; renewed when one begins
 	closing bool
-	resumed bool  // the newest run that was left is this process's own
-	left    error // why that run could not go on
-	rates   rates
+	// resuming is set while a run that was left is being taken up: the session is its, once there is one.
+	resuming bool
+	resumed  bool  // the newest run that was left is this process's own
+	left     error // why that run could not go on
+	rates    rates
 }
 
 var _ bus.Control = (*Controller)(nil)

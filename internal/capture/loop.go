@@ -31,7 +31,7 @@ type loop struct {
 	holding bool
 	since   time.Time
 	stall   time.Duration
-	watch   *time.Timer
+	watch   *watchdog
 }
 
 // capture runs the camera to its end, and returns what ended it: one of run's words.
@@ -44,8 +44,9 @@ func (s *session) capture() (string, error) {
 		session: s, unwrap: unwrap, stride: int64(s.slab.Stride()), mask: s.c.cfg.Dispatcher.Mask(),
 		seq: s.slab.Captured(), until: uint64(s.opts.Frames), first: true, stall: stallTime(s.opts.StallAfter, s.info.FPS),
 	}
-	l.watch = time.AfterFunc(l.stall, func() { s.end(ErrStalled) })
-	defer l.watch.Stop()
+	l.watch = newWatchdog(l.stall, func() { s.end(ErrStalled) })
+	l.watch.start()
+	defer l.watch.stop()
 	if left := s.opts.Duration; left > 0 {
 		if first, _, _, _ := s.slab.Last(); s.resumed && first > 0 {
 			left -= time.Since(time.Unix(0, first))
@@ -55,7 +56,7 @@ func (s *session) capture() (string, error) {
 	if err := s.cam.Start(s.ctx); err != nil {
 		return l.ended(err)
 	}
-	l.watch.Stop()
+	l.watch.stop()
 	for {
 		if l.until > 0 && l.seq >= l.until {
 			l.resumed()
@@ -138,9 +139,9 @@ func (l *loop) step() error {
 
 // grab takes the camera's next frame, and reports whether it kept the room that it had for it.
 func (l *loop) grab(room bool) (kept bool, err error) {
-	l.watch.Reset(l.stall)
+	l.watch.start()
 	g, err := l.cam.Grab(l.ctx)
-	l.watch.Stop()
+	l.watch.stop()
 	if err != nil {
 		return false, err
 	}

@@ -298,6 +298,25 @@ func TestNobodyTakesItUp(t *testing.T) {
 	}
 }
 
+// TestStopWhileTakenUp: a run that is asked to stop while its members come back is no run that is disarmed. It drains.
+func TestStopWhileTakenUp(t *testing.T) {
+	s := newStation(t)
+	source := s.simulated("sim:?width=20&height=10&dtype=uint8&fps=400&pattern=hash")
+	kill := s.victim(victimSpec{setup: setup{Args: []string{source, tight}}})
+	w := s.writer("w1", true)
+	st := s.remote("the budget is full", func(st bus.Status) bool { return st.State == bus.StatePaused })
+	kill()
+	w.Die()
+	s.startWith(setup{Args: []string{source}, Restarts: 1, Continue: true})
+	s.inState(bus.StateArming) // waits for a writer
+	s.until("it has the run", func() bool {
+		ack, err := s.client.Stop(t.Context(), bus.StopRequest{Run: st.Run})
+		return err == nil && ack.State == bus.StateArming && ack.Run == st.Run
+	})
+	s.writer("w2", false)
+	s.expect(s.wait(), run.EndedStop, 8, 8, 0)
+}
+
 // TestTwoAreLeft: of several runs the newest goes on, the others are drained before it.
 func TestTwoAreLeft(t *testing.T) {
 	s := newStation(t)

@@ -71,6 +71,9 @@ func (c *Controller) resume(ctx context.Context, path string, goOn bool) (runs b
 	if err != nil {
 		return false, errors.Join(err, sl.Close())
 	}
+	c.mu.Lock()
+	c.resuming = true
+	c.mu.Unlock()
 	s, err := c.resumeSession(arming, sl, goOn && sl.Phase() == slab.Capturing)
 	if err == nil {
 		c.mu.Lock()
@@ -81,6 +84,7 @@ func (c *Controller) resume(ctx context.Context, path string, goOn bool) (runs b
 		}
 	}
 	c.mu.Lock()
+	c.resuming = false
 	if err == nil {
 		err = context.Cause(arming) // given up in the last moment
 	}
