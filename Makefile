@@ -20,9 +20,12 @@ FUZZTIME ?= 10s
 BENCH    ?= .
 BENCHTIME ?= 1s
 CHAOS    ?= 10
+SOAK     ?= 60m
+SOAK_RATE ?= 100MB
+SOAK_OUT ?= .cache/soak
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint lint-opencv fuzz chaos bench demo clean
+.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint lint-opencv fuzz chaos soak bench demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +77,9 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 
 chaos: ## runs whose processes are killed at random, twelve in each: CHAOS=10 runs; SLUICE_E2E_SEED=N repeats one
 	SLUICE_E2E_KILLS=12 CGO_ENABLED=0 go test -count $(CHAOS) -timeout 60m -run '^TestManyKills$$' -v ./test/e2e
+
+soak: ## an hour with a slow consumer coming and going: SOAK=60m SOAK_RATE=100MB (a second); figures and plot in .cache/soak
+	SLUICE_SOAK=$(SOAK) SLUICE_SOAK_RATE=$(SOAK_RATE) SLUICE_SOAK_OUT=$(abspath $(SOAK_OUT)) CGO_ENABLED=0 go test -count 1 -timeout 48h -run '^TestSoak$$' -v ./test/soak
 
 bench: ## benchmarks: BENCH=name, BENCHTIME=1s; compare two outputs with `go tool -modfile=tools/go.mod benchstat`
 	CGO_ENABLED=0 go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PKGS)
