@@ -14,9 +14,11 @@ type Backpressure struct {
 	To     BudgetState `json:"to"`
 	Bytes  int64       `json:"bytes"`
 	Limit  int64       `json:"limit"`
-	Holder string      `json:"holder"`           // the group that holds the most
-	Seq    uint64      `json:"seq"`              // the next frame's
-	Action string      `json:"action,omitempty"` // what is done about it: "pause", "drop", "fail", "resume"
+	Holder string      `json:"holder"` // the group that holds the most
+	// HolderMember is who of the group holds the most, empty where its frames wait for a member.
+	HolderMember string `json:"holder_member,omitempty"`
+	Seq          uint64 `json:"seq"`              // the next frame's
+	Action       string `json:"action,omitempty"` // what is done about it: "pause", "drop", "fail", "resume"
 }
 
 // Kind is what an event is about.

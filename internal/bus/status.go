@@ -74,13 +74,15 @@ type Rate struct {
 
 // Budget is the state of the byte budget.
 type Budget struct {
-	State            BudgetState `json:"state"`
-	Bytes            int64       `json:"bytes"` // in use, the reserve included
-	Limit            int64       `json:"limit"`
-	Peak             int64       `json:"peak"`
-	Holder           string      `json:"holder,omitempty"` // the group that holds the most
-	PausedSeconds    float64     `json:"paused_seconds"`
-	ThrottledSeconds float64     `json:"throttled_seconds"`
+	State  BudgetState `json:"state"`
+	Bytes  int64       `json:"bytes"` // in use, the reserve included
+	Limit  int64       `json:"limit"`
+	Peak   int64       `json:"peak"`
+	Holder string      `json:"holder,omitempty"` // the group that holds the most
+	// HolderMember is who of the group holds the most, empty where its frames wait for a member.
+	HolderMember     string  `json:"holder_member,omitempty"`
+	PausedSeconds    float64 `json:"paused_seconds"`
+	ThrottledSeconds float64 `json:"throttled_seconds"`
 	// SecondsToFull is when the budget will be full at the present rates; absent where it won't.
 	SecondsToFull *float64 `json:"seconds_to_full,omitempty"`
 }

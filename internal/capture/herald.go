@@ -30,7 +30,7 @@ type news struct {
 	run          frames.RunID
 	event        *bus.Event
 	backpressure *bus.Backpressure
-	holder       func() string
+	holder       func() dispatch.Holding
 }
 
 // maxRuns bounds the runs whose events are numbered.
@@ -50,7 +50,7 @@ func (h *Herald) LogTo(f func(line []byte)) { h.log = f }
 func (h *Herald) Event(run frames.RunID, e bus.Event) { h.tell(news{run: run, event: &e}) }
 
 // Backpressure tells of a transition; holder is asked when it is published.
-func (h *Herald) Backpressure(run frames.RunID, b bus.Backpressure, holder func() string) {
+func (h *Herald) Backpressure(run frames.RunID, b bus.Backpressure, holder func() dispatch.Holding) {
 	h.tell(news{run: run, backpressure: &b, holder: holder})
 }
 
@@ -119,7 +119,8 @@ func (h *Herald) Flush(ctx context.Context) {
 func (h *Herald) publish(n news) {
 	if n.backpressure != nil {
 		if n.holder != nil {
-			n.backpressure.Holder = n.holder()
+			most := n.holder()
+			n.backpressure.Holder, n.backpressure.HolderMember = most.Group, most.Member
 		}
 		if err := h.publisher.Backpressure(n.run, n.backpressure); err != nil {
 			h.logger.Debug("transition not published", "error", err)

@@ -258,7 +258,7 @@ func (s *session) transition(t backpressure.Transition) {
 			b.Action = "resume"
 		}
 	}
-	s.c.cfg.Herald.Backpressure(s.spec.Run, b, func() string { name, _ := s.c.cfg.Dispatcher.Holder(); return name })
+	s.c.cfg.Herald.Backpressure(s.spec.Run, b, s.c.cfg.Dispatcher.Holder)
 }
 
 // storeName is the store's name for people.

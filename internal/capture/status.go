@@ -71,13 +71,13 @@ func (c *Controller) status(measure bool) bus.Status {
 	}
 	st.Rate = c.rate(s, a, measure)
 	g := s.budget.Gauge()
-	holder, _ := c.cfg.Dispatcher.Holder()
+	holder := c.cfg.Dispatcher.Holder()
 	s.mu.Lock()
 	paused := s.paused
 	s.mu.Unlock()
 	st.Budget = bus.Budget{
 		State: bus.BudgetState(g.State.String()), Bytes: g.Used, Limit: int64(s.slots * s.slab.Stride()), Peak: s.peak(),
-		Holder: holder, PausedSeconds: paused.Seconds(), ThrottledSeconds: (g.Throttled + g.Full).Seconds(),
+		Holder: holder.Group, HolderMember: holder.Member, PausedSeconds: paused.Seconds(), ThrottledSeconds: (g.Throttled + g.Full).Seconds(),
 	}
 	if s.spare > 0 {
 		st.Budget.Bytes += s.reserve.Gauge().Used

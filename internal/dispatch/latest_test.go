@@ -156,8 +156,8 @@ func TestPool(t *testing.T) {
 	h.put(12)
 	h.until("all are out", func() bool { return len(cs[0].Held()) == 4 && len(cs[1].Held()) == 4 && len(cs[2].Held()) == 4 })
 	h.until("the writer has done them", func() bool { return h.Account().Durable == 12 })
-	if n, b := h.Holder(); n != "copy" || b != 12*4096 {
-		t.Errorf("holder %s with %d bytes", n, b)
+	if got, want := h.Holder(), (Holding{"copy", "c1", 12 * 4096}); got != want {
+		t.Errorf("holder %+v, want %+v", got, want)
 	}
 	h.checkAccounts()
 	cs[0].Die()

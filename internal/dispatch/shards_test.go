@@ -78,8 +78,8 @@ func TestDeathOfAWriter(t *testing.T) {
 	h.until("both have all", func() bool { return len(w1.Held()) == 3 && len(w1.Losses()) == 1 && len(w2.Held()) == 4 })
 	w1.Step(1)
 	h.until("frame 0 is released", func() bool { return h.Account().Durable == 1 })
-	if n, b := h.Holder(); n != "writer" || b != 6*4096 {
-		t.Errorf("holder %s with %d bytes", n, b)
+	if got, want := h.Holder(), (Holding{"writer", "w2", 6 * 4096}); got != want {
+		t.Errorf("holder %+v, want %+v", got, want)
 	}
 	epochs := w1.Shards()
 	w1.Die()

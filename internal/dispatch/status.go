@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/link"
@@ -119,20 +121,41 @@ func (d *Dispatcher) Members() []MemberAccount {
 	return list
 }
 
-// Holder names the group that holds the most bytes, and how many.
-func (d *Dispatcher) Holder() (string, int64) {
+// Holding is who holds the most bytes.
+type Holding struct {
+	Group string
+	// Member is who of the group holds the most, empty where most of the group's frames wait for a member.
+	Member string
+	Bytes  int64 // the group's
+}
+
+// Holder says who holds the most. It is zero where nobody holds anything.
+func (d *Dispatcher) Holder() Holding {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.run == nil {
-		return "", 0
+		return Holding{}
 	}
-	most, name := 0, ""
+	var most Holding
 	for i, g := range d.run.groups {
+		counts := map[string]int{}
 		n := 0
-		g.held(func(*member, int) { n++ })
-		if n > most {
-			most, name = n, d.cfg.Groups[i].Name
+		g.held(func(m *member, _ int) {
+			n++
+			name := ""
+			if m != nil {
+				name = m.name
+			}
+			counts[name]++
+		})
+		if bytes := int64(n) * int64(d.run.slab.Stride()); bytes > most.Bytes {
+			most = Holding{Group: d.cfg.Groups[i].Name, Bytes: bytes}
+			for _, name := range slices.Sorted(maps.Keys(counts)) {
+				if counts[name] > counts[most.Member] {
+					most.Member = name
+				}
+			}
 		}
 	}
-	return name, int64(most) * int64(d.run.slab.Stride())
+	return most
 }

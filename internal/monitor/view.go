@@ -65,7 +65,11 @@ func counts(b *strings.Builder, s bus.Status) {
 	g := s.Budget
 	fmt.Fprintf(b, "  budget  %s %s of %s  %s", Gauge(share(g.Bytes, g.Limit)), Bytes(g.Bytes), Bytes(g.Limit), g.State)
 	if g.State != bus.BudgetOpen && g.Holder != "" {
-		fmt.Fprintf(b, " (held by %s)", g.Holder)
+		by := g.Holder
+		if g.HolderMember != "" {
+			by = g.HolderMember + " of " + by
+		}
+		fmt.Fprintf(b, " (held by %s)", by)
 	}
 	if g.SecondsToFull != nil {
 		fmt.Fprintf(b, "  full in %.0f s", *g.SecondsToFull)

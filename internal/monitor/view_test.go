@@ -27,7 +27,7 @@ func status() bus.Status {
 		Geometry: &frames.Geometry{Height: 4, Width: 8, Channels: 1, Dtype: frames.Uint16},
 		Rate:     bus.Rate{Nominal: 50, Measured: 49.9, Durable: 48, BytesPerSecond: 3 << 20},
 		Budget: bus.Budget{
-			State: bus.BudgetThrottled, Bytes: 3 << 20, Limit: 4 << 20, Peak: 3 << 20, Holder: "writer", ThrottledSeconds: 1.5, SecondsToFull: &full,
+			State: bus.BudgetThrottled, Bytes: 3 << 20, Limit: 4 << 20, Peak: 3 << 20, Holder: "writer", HolderMember: "writer-1", ThrottledSeconds: 1.5, SecondsToFull: &full,
 		},
 		Members: []bus.Member{
 			{
@@ -46,7 +46,7 @@ func TestPanel(t *testing.T) {
   frames  ███████████████░░░░░░░░░░░░░░░  50 % 100 of 200
   captured 100  durable 90  in flight 7  lost 3 (dropped 2, missed 1)  readable until 64
   rate    49.9 frames/s of 50.0  3.0 MiB/s  durable 48.0 frames/s
-  budget  ███████████████████████░░░░░░░  75 % 3.0 MiB of 4.0 MiB  throttled (held by writer)  full in 43 s  peak 3.0 MiB  throttled 1.5 s  paused 0.0 s
+  budget  ███████████████████████░░░░░░░  75 % 3.0 MiB of 4.0 MiB  throttled (held by writer-1 of writer)  full in 43 s  peak 3.0 MiB  throttled 1.5 s  paused 0.0 s
   MEMBER     STATE  FRAMES  BUSY  STARVED  BLOCKED  HELD     LAG    SKIPPED  AGAIN  RESTARTS  DISK
   analyze-1  hung   0       0 %   0 %      0 %      0 B      0      5        0      0         
   writer-1   live   90      50 %  25 %     25 %     2.0 MiB  1.23s  0        4      1         1.0 GiB free, direct, durable p99 1.5ms
