@@ -48,13 +48,38 @@ func CheckFrames(t *testing.T, s run.Summary) map[frames.State]uint64 {
 // CheckPrefix is CheckFrames for what a reader sees, with the reasons that the ledgers give for each lost frame.
 func CheckPrefix(t *testing.T, r *store.Reader, source string, ledger map[uint64][]frames.State) map[frames.State]uint64 {
 	t.Helper()
+	c := Inspect(t, r, source, ledger)
+	if len(c.Wrong) > 0 {
+		t.Errorf("%d frames are not what the camera made, or are lost and have pixels: %v", len(c.Wrong), head(c.Wrong))
+	}
+	for _, seq := range head(c.Unaccounted) {
+		t.Errorf("frame %d is lost, and the ledgers say %v; %d frames are so", seq, ledger[seq], len(c.Unaccounted))
+	}
+	return c.States
+}
+
+// head is the begin of a list that may be long.
+func head(seqs []uint64) []uint64 { return seqs[:min(len(seqs), 10)] }
+
+// Contents is what a store has of a simulated camera's frames.
+type Contents struct {
+	States map[frames.State]uint64
+	// Wrong are durable frames that are not what the camera made, and lost ones that have pixels.
+	Wrong []uint64
+	// Unaccounted are lost frames that no ledger names under their reason.
+	Unaccounted []uint64
+}
+
+// Inspect compares every frame that a reader sees with what the camera made, and with the ledgers.
+func Inspect(t *testing.T, r *store.Reader, source string, ledger map[uint64][]frames.State) Contents {
+	t.Helper()
 	pattern, size, err := sim.Expected(source)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want, empty := make([]byte, size), make([]byte, size)
 	var got []byte
-	counts := map[frames.State]uint64{}
+	c := Contents{States: map[frames.State]uint64{}}
 	for seq := range r.Len() {
 		row, err := r.Row(seq)
 		if err != nil {
@@ -63,21 +88,19 @@ func CheckPrefix(t *testing.T, r *store.Reader, source string, ledger map[uint64
 		if got, err = r.Frame(got[:0], seq); err != nil {
 			t.Fatal(err)
 		}
-		counts[row.State]++
-		if row.State != frames.Durable {
-			if !bytes.Equal(got, empty) {
-				t.Fatalf("frame %d is %s and has pixels", seq, row.State)
-			}
-			if !slices.Contains(ledger[seq], row.State) {
-				t.Fatalf("frame %d is %s, the ledgers say %v", seq, row.State, ledger[seq])
-			}
-			continue
+		c.States[row.State]++
+		expected := empty
+		if row.State == frames.Durable {
+			pattern.Fill(want, seq)
+			expected = want
+		} else if !slices.Contains(ledger[seq], row.State) {
+			c.Unaccounted = append(c.Unaccounted, seq)
 		}
-		if pattern.Fill(want, seq); !bytes.Equal(got, want) {
-			t.Fatalf("frame %d is not what the camera made", seq)
+		if !bytes.Equal(got, expected) {
+			c.Wrong = append(c.Wrong, seq)
 		}
 	}
-	return counts
+	return c
 }
 
 // Ledger reads all of a store's ledgers with nothing of the store's own code: the reasons for each lost frame.

@@ -1,0 +1,169 @@
+package chaos_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/test/programs"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// byHand are processes that were started one by one. Who runs them starts them again when they die, and knows nothing
+// of runs.
+type byHand struct {
+	r        *round
+	ctx      context.Context // ends when the processes are to end
+	end      context.CancelFunc
+	keeping  sync.WaitGroup
+	over     chan struct{} // closed when the run is over
+	stopping chan struct{} // closed when a user wants the run's end
+	once     sync.Once
+
+	mu   sync.Mutex // guards what follows
+	log  bytes.Buffer
+	died []string
+	wait *programs.Result
+}
+
+// byHand starts acquire, the writers and the analysers, and operates them.
+func (r *round) byHand() crew {
+	h := &byHand{r: r, over: make(chan struct{}), stopping: make(chan struct{})}
+	h.ctx, h.end = context.WithCancel(context.WithoutCancel(r.t.Context()))
+	common := append([]string{"--nats", r.broker.url(), "--camera=" + r.Camera}, r.plan.link...)
+	for _, name := range r.plan.names("writer", r.plan.writers) {
+		h.keeping.Go(func() { h.keep("writer", append([]string{"--name=" + name, "--out", r.Out}, common...), nil) })
+	}
+	for _, name := range r.plan.names("analyze", r.plan.analysers) {
+		h.keeping.Go(func() { h.keep("analyze", append([]string{"--name=" + name}, common...), nil) })
+	}
+	require := "writer=" + itoa(r.plan.writers)
+	if r.plan.analysers > 0 {
+		require += ",analyze=" + itoa(r.plan.analysers)
+	}
+	args := append(append([]string{"--require", require}, common...), r.plan.capture...)
+	if r.plan.way == startsOnce {
+		h.keeping.Go(func() {
+			defer close(h.over)
+			h.keep("acquire", append(args, "--start"), func(code int) bool { return code == 0 || code == 3 })
+		})
+		return h
+	}
+	h.keeping.Go(func() { h.keep("acquire", args, nil) })
+	h.keeping.Go(func() {
+		defer close(h.over)
+		h.operate()
+	})
+	return h
+}
+
+// keep runs a program, again whenever it was killed, until it ends as ends says or is asked to.
+func (h *byHand) keep(program string, args []string, ends func(code int) bool) {
+	for h.ctx.Err() == nil {
+		var out bytes.Buffer
+		cmd := bin.Command(h.ctx, program, args...)
+		cmd.Stdout, cmd.Stderr = &out, &out
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		err := cmd.Run()
+		h.mu.Lock()
+		fmt.Fprintf(&h.log, "%s %s ended: %v\n%s", time.Now().Format("15:04:05.000"), program, err, out.String())
+		h.mu.Unlock()
+		var ee *exec.ExitError
+		switch status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); {
+		case h.ctx.Err() != nil:
+			return
+		case errors.As(err, &ee) && status.Signaled() && status.Signal() == syscall.SIGKILL:
+		case ends != nil && ends(cmd.ProcessState.ExitCode()):
+			return
+		default:
+			h.mu.Lock()
+			h.died = append(h.died, fmt.Sprintf("%s: %v: %s", program, err, lastLine(out.String())))
+			h.mu.Unlock()
+			if ends != nil {
+				return
+			}
+		}
+		pause(h.ctx, 100*time.Millisecond)
+	}
+}
+
+func lastLine(s string) string {
+	s = strings.TrimRight(s, "\n")
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}
+
+// operate has a run recorded with `sluice ctl`, as somebody does who looks what became of each command.
+func (h *byHand) operate() {
+	for h.ctx.Err() == nil { // until it has begun
+		st := h.r.watch.status()
+		if st.State == bus.StateRunning || st.State == bus.StatePaused || st.State == bus.StateDraining || st.LastRun != nil || st.Captured > 0 {
+			break
+		}
+		if st.State == bus.StateIdle {
+			h.ctl("arm")
+		}
+		h.ctl("start")
+		pause(h.ctx, 50*time.Millisecond)
+	}
+	h.keeping.Go(func() {
+		select {
+		case <-h.stopping:
+			for h.ctl("stop").Code != 0 && h.ctx.Err() == nil && slices.Contains([]bus.State{bus.StateRunning, bus.StatePaused}, h.r.watch.status().State) {
+				pause(h.ctx, 50*time.Millisecond)
+			}
+		case <-h.over:
+		case <-h.ctx.Done():
+		}
+	})
+	for h.ctx.Err() == nil { // until it is over
+		res := h.ctl("wait", "--json")
+		if res.Code == 0 || res.Code == 3 || strings.Contains(res.Stdout, "ended_by") {
+			h.mu.Lock()
+			h.wait = &res
+			h.mu.Unlock()
+			return
+		}
+		pause(h.ctx, 100*time.Millisecond)
+	}
+}
+
+// ctl runs `sluice ctl CAMERA …`.
+func (h *byHand) ctl(args ...string) programs.Result {
+	var out, errs bytes.Buffer
+	cmd := bin.Command(h.ctx, "sluice", append([]string{"ctl", h.r.Camera, "--nats", h.r.broker.url()}, args...)...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err := cmd.Run()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	fmt.Fprintf(&h.log, "%s ctl %q: %v %s%s", time.Now().Format("15:04:05.000"), args, err, out.String(), errs.String())
+	code := -1
+	if cmd.ProcessState != nil {
+		code = cmd.ProcessState.ExitCode()
+	}
+	return programs.Result{Code: code, Stdout: out.String(), Stderr: errs.String()}
+}
+
+func (h *byHand) supervisor() int { return 0 }
+
+func (h *byHand) stop() { h.once.Do(func() { close(h.stopping) }) }
+
+func (h *byHand) done() <-chan struct{} { return h.over }
+
+func (h *byHand) finish(bool) outcome {
+	h.end()
+	h.keeping.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return outcome{result: h.wait, died: h.died, log: h.log.String()}
+}
