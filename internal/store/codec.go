@@ -91,3 +91,6 @@ func newDecoder(s run.Spec) (decoder, error) {
 	}
 	return nil, nil
 }
+
+// maxStored is more than a stored chunk of the run has, in bytes.
+func maxStored(s run.Spec) uint64 { return 2*uint64(s.Geometry.FrameBytes()) + 1<<16 }

@@ -2,9 +2,11 @@ package store
 
 import (
 	"encoding/binary"
+	"fmt"
 	"strconv"
 
 	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -39,6 +41,7 @@ func columns() []column {
 // columnMeta describes a column when its first t values can be read.
 func columnMeta(s run.Spec, c column, t uint64) arrayMeta {
 	m := newArray([]uint64{t}, []uint64{s.ShardFrames}, c.dtype)
+	m.Codecs = append(m.Codecs, codecMeta{Name: "crc32c"})
 	switch c.name {
 	case colDevice:
 		m.Attributes["unit"] = "nanosecond"
@@ -59,9 +62,10 @@ func columnMeta(s run.Spec, c column, t uint64) arrayMeta {
 	return m
 }
 
-// encodeColumn makes a shard's chunk of a column: K values, zeros after the run's last frame.
+// encodeColumn makes a shard's chunk of a column: K values, zeros after the run's last frame, and their crc32c (the
+// codec of that name).
 func encodeColumn(c column, state []frames.State, recs []record) []byte {
-	b := make([]byte, len(state)*c.size)
+	b := make([]byte, len(state)*c.size, len(state)*c.size+crcSize)
 	for i, st := range state {
 		switch {
 		case st == frames.Durable:
@@ -70,5 +74,24 @@ func encodeColumn(c column, state []frames.State, recs []record) []byte {
 			b[i] = byte(st)
 		}
 	}
-	return b
+	return seal(b, 0)
+}
+
+// crcSize is the length of a crc32c in bytes.
+const crcSize = 4
+
+// readColumn reads the k values of a shard's chunk of a column. Where only their checksum does not hold it returns them
+// all the same, with an error that wraps ErrCorrupt.
+func readColumn(fs vfs.FS, at layout, c column, shard, k uint64) ([]byte, error) {
+	size := int64(k) * int64(c.size)
+	b, err := readFile(fs, at.columnChunk(c.name, shard), size+crcSize)
+	switch {
+	case err != nil:
+		return nil, err
+	case int64(len(b)) != size+crcSize:
+		return nil, fmt.Errorf("%w: %d bytes, want %d", ErrCorrupt, len(b), size+crcSize)
+	case castagnoli(b[:size]) != binary.LittleEndian.Uint32(b[size:]):
+		return b[:size], fmt.Errorf("%w: its crc32c is wrong", ErrCorrupt)
+	}
+	return b[:size], nil
 }

@@ -43,25 +43,24 @@ func Create(ctx context.Context, fs vfs.FS, path string, spec run.Spec, opts Opt
 func writeDraft(fs vfs.FS, root string, spec run.Spec) error {
 	at := layout{root, spec.Geometry.Channels}
 	dirs := []string{root, at.join(imageName), at.join(imageName, "c"), at.join(columnsDir), at.join(ledgerDir), at.join(workDir)}
-	type node struct {
-		dir  string
-		meta any
-	}
-	nodes := []node{
-		{root, rootMeta(Attributes{Format: Format, Spec: spec})},
-		{at.join(imageName), imageMeta(spec, 0)},
-		{at.join(columnsDir), groupMeta{3, "group", struct{}{}}},
-	}
 	for _, c := range columns() {
 		dirs = append(dirs, at.column(c.name), at.columnChunks(c.name))
-		nodes = append(nodes, node{at.column(c.name), columnMeta(spec, c, 0)})
 	}
 	for _, d := range dirs {
 		if err := fs.Mkdir(d); err != nil {
 			return err
 		}
 	}
-	for _, n := range nodes {
+	group, err := encodeMeta(rootMeta(Attributes{Format: Format, Spec: spec}))
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{at.join(metaName), at.work(specName)} {
+		if err := writeSynced(fs, path, group); err != nil {
+			return err
+		}
+	}
+	for _, n := range arrayNodes(at, spec, 0) {
 		b, err := encodeMeta(n.meta)
 		if err != nil {
 			return err
@@ -79,6 +78,21 @@ func writeDraft(fs vfs.FS, root string, spec run.Spec) error {
 		}
 	}
 	return nil
+}
+
+// node is a folder with a zarr.json.
+type node struct {
+	dir  string
+	meta any
+}
+
+// arrayNodes are all of a store but its root when its first t frames can be read.
+func arrayNodes(at layout, spec run.Spec, t uint64) []node {
+	nodes := []node{{at.join(imageName), imageMeta(spec, t)}, {at.join(columnsDir), groupMeta{3, "group", struct{}{}}}}
+	for _, c := range columns() {
+		nodes = append(nodes, node{at.column(c.name), columnMeta(spec, c, t)})
+	}
+	return nodes
 }
 
 func encodeMeta(meta any) ([]byte, error) {
@@ -164,7 +178,7 @@ func (s *Store) Discard() (bool, error) {
 			return false, fmt.Errorf("discarding %s: %w", s.at.root, err)
 		}
 		for _, e := range entries {
-			if !slices.Contains([]string{lockName, liveName, spareName}, e.Name()) {
+			if !slices.Contains([]string{lockName, liveName, spareName, specName}, e.Name()) {
 				return false, nil
 			}
 		}

@@ -29,7 +29,7 @@ func testJournal() []byte {
 }
 
 func TestJournalRoundTrip(t *testing.T) {
-	j, err := decodeJournal(testJournal())
+	j, err := decodeJournal(testJournal(), testHeader())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestJournalIgnoresStrangers(t *testing.T) {
 	b = appendRecord(b, record{Seq: 7})
 	b = appendRecord(b, record{Seq: 8, CRC: 99}) // again
 	b = appendRecord(b, record{Seq: 9})
-	j, err := decodeJournal(b)
+	j, err := decodeJournal(b, testHeader())
 	if err != nil || len(j.Records) != 3 || j.Records[0] != testRecords()[0] || j.Records[1].CRC != 99 || j.Records[2].Seq != 9 || j.end != int64(len(b)) {
 		t.Errorf("got %+v, %v", j.Records, err)
 	}
@@ -57,7 +57,7 @@ func TestJournalIgnoresStrangers(t *testing.T) {
 func TestJournalPrefixes(t *testing.T) {
 	whole := testJournal()
 	for n := range whole {
-		j, err := decodeJournal(whole[:n])
+		j, err := decodeJournal(whole[:n], testHeader())
 		if n < journalUnit {
 			if !errors.Is(err, ErrCorrupt) {
 				t.Fatalf("%d bytes: %v, want ErrCorrupt", n, err)
@@ -75,7 +75,7 @@ func FuzzJournal(f *testing.F) {
 	f.Add(testJournal()[:100])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		j, err := decodeJournal(b)
+		j, err := decodeJournal(b, testHeader())
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) || len(j.Records) > 0 {
 				t.Fatalf("%v with %d records", err, len(j.Records))
@@ -90,7 +90,7 @@ func FuzzJournal(f *testing.F) {
 			}
 			again = appendRecord(again, r)
 		}
-		k, err := decodeJournal(appendCaptured(again, j.Captured))
+		k, err := decodeJournal(appendCaptured(again, j.Captured), testHeader())
 		if err != nil || k.journalHeader != j.journalHeader || !slices.Equal(k.Records, j.Records) || k.Captured != j.Captured {
 			t.Fatalf("%+v came back as %+v, %v", j, k, err)
 		}

@@ -46,6 +46,18 @@ func (s *Store) finish(ctx context.Context, captured uint64, sum run.Summary) (r
 		return sum, err
 	}
 	a.Finished, a.Captured, a.Summary = true, &captured, &sum
+	root, err := encodeMeta(rootMeta(a))
+	if err != nil {
+		return sum, err
+	}
+	for _, r := range s.results {
+		if err := r.sync(); err != nil {
+			return sum, err
+		}
+	}
+	if err := s.writeSums(root, captured); err != nil {
+		return sum, err
+	}
 	if err := s.replaceMeta(s.at.root, "root", rootMeta(a)); err != nil {
 		return sum, err
 	}

@@ -2,8 +2,10 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"math"
 
 	"github.com/sluicedaq/sluice/internal/vfs"
@@ -63,9 +65,14 @@ func readIndex(f vfs.File, k uint64) ([]span, error) {
 	if size < n {
 		return nil, fmt.Errorf("%w: a shard of %d bytes can't hold its index of %d", ErrCorrupt, size, n)
 	}
-	b := make([]byte, n)
-	if _, err := f.ReadAt(b, size-n); err != nil {
+	from := (size - n) &^ (vfs.Block - 1) // as direct access wants it
+	b := vfs.Alloc(int(vfs.Pad(size - from)))
+	got, err := f.ReadAt(b, from)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	return decodeIndex(b, size-n)
+	if int64(got) < size-from {
+		return nil, fmt.Errorf("%w: the shard's file became shorter", ErrCorrupt)
+	}
+	return decodeIndex(b[size-n-from:size-from], size-n)
 }

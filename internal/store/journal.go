@@ -1,16 +1,16 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
+	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 // A journal is a header and records, all of journalUnit bytes with a crc32c at their end. The file is filled
-// with zeros beforehand, which are no record, so that a commit changes no size. It ends at the first unit that
-// is not a record: a commit is acknowledged only after all before it are synced, so what follows a torn one was
-// promised to nobody.
+// with zeros beforehand, which are no record, so that a commit changes no size.
 const (
 	journalUnit  = 64
 	journalMagic = 0x314e524a45434c53 // "SLCEJRN1" read as a little-endian word
@@ -28,6 +28,13 @@ type journalHeader struct {
 	FrameBytes  uint64
 }
 
+// journalOf is the header of a shard's journal under one epoch.
+func journalOf(s run.Spec, shard, epoch uint64) journalHeader {
+	return journalHeader{
+		Run: s.Run, Shard: shard, Epoch: epoch, ShardFrames: s.ShardFrames, FrameBytes: uint64(s.Geometry.FrameBytes()),
+	}
+}
+
 // record is one durable frame: what it is, and where its chunk lies.
 type record struct {
 	Seq      uint64
@@ -39,13 +46,21 @@ type record struct {
 	CRC      uint32 // crc32c of the stored chunk
 }
 
+// plausible reports whether the record can be of a chunk of at most limit bytes.
+func (r record) plausible(limit uint64) bool {
+	return r.Offset <= 1<<62 && r.Size > 0 && r.Size <= limit
+}
+
 // journal is what a journal file holds.
 type journal struct {
 	journalHeader
 	Records []record
 	// Captured is the highest number of captured frames that a commit told.
 	Captured uint64
-	// end is where the next record goes, in bytes.
+	// Damaged is how many units do not hold although a later one does, Torn how many at the end: of the commit that a
+	// crash cut short.
+	Damaged, Torn int
+	// end is where the next record goes, in bytes: behind the last that holds.
 	end int64
 }
 
@@ -80,38 +95,56 @@ func appendCaptured(b []byte, captured uint64) []byte {
 	return seal(b, from)
 }
 
-// decodeJournal reads a journal up to its end or to a torn record. The error wraps ErrCorrupt where not even
-// the header holds: nothing was ever promised by such a file. Records of frames outside of the shard are left
-// out. A frame may have several records: any whose chunk is whole counts.
-func decodeJournal(b []byte) (journal, error) {
-	var j journal
-	if len(b) < journalUnit || !intact(b[:journalUnit]) || binary.LittleEndian.Uint64(b) != journalMagic {
+// decodeJournal reads all units of a journal that hold, those behind a damaged one too: a frame's record counts only
+// if its chunk is whole. of is what the file's name and its store say of it: a journal whose header is damaged is read
+// as that, and one of something else wraps ErrCorrupt. Records of frames outside of the shard are left out. A frame
+// may have several records: any whose chunk is whole counts.
+func decodeJournal(b []byte, of journalHeader) (journal, error) {
+	j := journal{journalHeader: of, end: journalUnit}
+	if len(b) < journalUnit {
 		return j, fmt.Errorf("%w: a journal without a header", ErrCorrupt)
 	}
-	copy(j.Run[:], b[8:])
-	j.Shard, j.Epoch = binary.LittleEndian.Uint64(b[24:]), binary.LittleEndian.Uint64(b[32:])
-	j.ShardFrames, j.FrameBytes = binary.LittleEndian.Uint64(b[40:]), binary.LittleEndian.Uint64(b[48:])
-	if j.ShardFrames < 1 || j.ShardFrames > maxShardFrames || j.Shard > (1<<63)/j.ShardFrames {
-		return j, fmt.Errorf("%w: a journal of shard %d with %d frames", ErrCorrupt, j.Shard, j.ShardFrames)
-	}
-	first := j.Shard * j.ShardFrames
-	for j.end = journalUnit; ; j.end += journalUnit {
-		if b = b[journalUnit:]; len(b) < journalUnit || !intact(b[:journalUnit]) {
-			return j, nil
+	unsure := 0 // units that do not hold since the last that does
+	if head := b[:journalUnit]; intact(head) && binary.LittleEndian.Uint64(head) == journalMagic {
+		if h := decodeHeader(head); h.Run != of.Run || h.Shard != of.Shard || h.Epoch != of.Epoch || h.ShardFrames != of.ShardFrames {
+			return j, fmt.Errorf("%w: a journal of run %s, shard %d, epoch %d", ErrCorrupt, h.Run, h.Shard, h.Epoch)
 		}
-		switch b[0] {
-		case recordFrame:
-			r := decodeRecord(b)
-			if r.Seq >= first && r.Seq-first < j.ShardFrames {
+	} else {
+		unsure++
+	}
+	zeros := make([]byte, journalUnit)
+	for off := journalUnit; off+journalUnit <= len(b); off += journalUnit {
+		unit := b[off : off+journalUnit]
+		switch {
+		case bytes.Equal(unit, zeros):
+			continue
+		case intact(unit) && unit[0] == recordFrame:
+			if r := decodeRecord(unit); r.Seq >= of.first() && r.Seq-of.first() < of.ShardFrames {
 				j.Records = append(j.Records, r)
 			}
-		case recordCaptured:
-			j.Captured = max(j.Captured, binary.LittleEndian.Uint64(b[8:]))
+		case intact(unit) && unit[0] == recordCaptured:
+			j.Captured = max(j.Captured, binary.LittleEndian.Uint64(unit[8:]))
 		default:
-			return j, nil
+			unsure++
+			continue
 		}
+		j.end = int64(off + journalUnit)
+		j.Damaged, unsure = j.Damaged+unsure, 0
+	}
+	j.Torn = unsure
+	return j, nil
+}
+
+func decodeHeader(b []byte) journalHeader {
+	return journalHeader{
+		Run:   frames.RunID(b[8:24]),
+		Shard: binary.LittleEndian.Uint64(b[24:]), Epoch: binary.LittleEndian.Uint64(b[32:]),
+		ShardFrames: binary.LittleEndian.Uint64(b[40:]), FrameBytes: binary.LittleEndian.Uint64(b[48:]),
 	}
 }
+
+// first is the shard's first seq.
+func (h journalHeader) first() uint64 { return h.Shard * h.ShardFrames }
 
 func decodeRecord(b []byte) record {
 	return record{

@@ -8,8 +8,8 @@ import (
 	"github.com/sluicedaq/sluice/internal/vfs"
 )
 
-// maxJournal bounds what is read of a journal: every record of the largest shard twice over.
-const maxJournal = 4 * journalUnit * maxShardFrames
+// maxJournal bounds what is read of a journal of k frames, in bytes: every record twice over, with one for each commit.
+func maxJournal(k uint64) int64 { return vfs.Pad(int64(4*k+64) * journalUnit) }
 
 // journalFile is an open shard's journal. Its owner writes to it from one goroutine at a time.
 type journalFile struct {
@@ -47,13 +47,13 @@ func (j *journalFile) append(records []byte) error {
 	return nil
 }
 
-// readJournal reads the journal at path, opened with flag.
-func readJournal(fs vfs.FS, path string, flag vfs.Flag) (journal, error) {
-	b, err := readOpened(fs, path, flag, maxJournal)
+// readJournal reads the journal at path, opened with flag, that should be of what is given.
+func readJournal(fs vfs.FS, path string, flag vfs.Flag, of journalHeader) (journal, error) {
+	b, err := readOpened(fs, path, flag, maxJournal(of.ShardFrames))
 	if err != nil {
 		return journal{}, err
 	}
-	j, err := decodeJournal(b)
+	j, err := decodeJournal(b, of)
 	if err != nil {
 		return j, fmt.Errorf("reading %s: %w", path, err)
 	}

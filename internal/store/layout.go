@@ -20,6 +20,7 @@ const (
 	lockName   = "lock" // held for a moment by who changes the arrays' lengths
 	liveName   = "live" // held by everybody who has the store open for writing, by recover alone
 	metaName   = "zarr.json"
+	specName   = "spec.json" // what zarr.json was when the store was made, for recover where that is damaged
 )
 
 // layout makes the paths of one store.
@@ -30,6 +31,14 @@ type layout struct {
 
 func (l layout) join(elem ...string) string {
 	return filepath.Join(append([]string{l.root}, elem...)...)
+}
+
+// within is a path relative to the store.
+func (l layout) within(path string) string {
+	if rel, err := filepath.Rel(l.root, path); err == nil {
+		return rel
+	}
+	return path
 }
 
 func (l layout) lock() string                 { return l.join(workDir, lockName) }

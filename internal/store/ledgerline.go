@@ -22,13 +22,20 @@ type ledgerLine struct {
 	LastNS       int64        `json:"last_ns,string"`
 }
 
+// A ledger's line ends with the crc32c of what is before the tag, as eight hexadecimal digits.
+const (
+	lineTag = `,"crc32c":"`
+	lineEnd = `"}`
+)
+
 // appendLedger appends a line for l to b.
 func appendLedger(b []byte, l frames.Loss) ([]byte, error) {
 	line, err := json.Marshal(ledgerLine{1, l.Seq, l.Count, l.Reason, l.Stage, l.FirstFrameID, l.LastFrameID, l.FirstNS, l.LastNS})
 	if err != nil {
 		return b, fmt.Errorf("writing a ledger line for frame %d: %w", l.Seq, err)
 	}
-	return append(append(b, line...), '\n'), nil
+	line = line[:len(line)-len("}")]
+	return fmt.Appendf(b, "%s%s%08x%s\n", line, lineTag, castagnoli(line), lineEnd), nil
 }
 
 // parseLedger reads a ledger. Lines that are no entry are counted and left out: a writer that died may have
@@ -51,6 +58,10 @@ func parseLedger(b []byte) (ls []frames.Loss, torn int) {
 }
 
 func parseLedgerLine(line []byte) (frames.Loss, bool) {
+	at := len(line) - len(lineTag) - 8 - len(lineEnd)
+	if at < 0 || string(line[at:]) != fmt.Sprintf("%s%08x%s", lineTag, castagnoli(line[:at]), lineEnd) {
+		return frames.Loss{}, false
+	}
 	var e ledgerLine
 	if err := json.Unmarshal(line, &e); err != nil || e.V != 1 {
 		return frames.Loss{}, false

@@ -107,14 +107,12 @@ func (r *recovery) owners(ctx context.Context, no uint64) (owners []formerOwner,
 				o.data = s.at.work(name)
 			}
 		}
-		o.journal, err = readJournal(s.fs, o.path, vfs.Direct)
+		o.journal, err = readJournal(s.fs, o.path, vfs.Direct, journalOf(s.spec, no, w.epoch))
 		switch {
 		case errors.Is(err, ErrCorrupt):
-			continue // it died before its first commit
+			continue // it died before its first commit, or it is of something else
 		case err != nil:
 			return nil, 0, err
-		case o.Run != s.spec.Run || o.Shard != no || o.Epoch != w.epoch || o.ShardFrames != s.spec.ShardFrames:
-			continue
 		}
 		if err := r.check(ctx, o); err != nil {
 			return nil, 0, err
@@ -141,15 +139,15 @@ func (r *recovery) check(ctx context.Context, o formerOwner) error {
 		return ignoreNotExist(err)
 	}
 	defer f.Close()
-	buf := vfs.Alloc(int(min(verifyBlock, vfs.Pad(int64(r.store.maxChunk()))+vfs.Block)))
+	w := newWindow(f, Attributes{Spec: r.store.spec})
 	for _, rec := range o.Records {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if rec.Offset > 1<<62 || rec.Size == 0 || rec.Size > uint64(r.store.maxChunk()) {
+		if !rec.plausible(uint64(r.store.maxChunk())) {
 			continue
 		}
-		crc, err := chunkCRC(f, span{rec.Offset, rec.Size}, buf)
+		crc, err := w.crc(span{rec.Offset, rec.Size})
 		switch {
 		case errors.Is(err, io.ErrUnexpectedEOF):
 		case err != nil:
@@ -207,7 +205,7 @@ func (r *recovery) fill(ctx context.Context, sh *Shard, owners []formerOwner) er
 	if err := sh.record(recs); err != nil {
 		return err
 	}
-	return sh.relyOn(r.losses[sh.no])
+	return sh.relyOn(r.losses.within(sh.first, sh.first+s.spec.ShardFrames))
 }
 
 // restoreNames gives an owner's files the names that they had before a fence, or before a file was published that is

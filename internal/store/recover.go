@@ -109,14 +109,14 @@ type recovery struct {
 	opts  RecoverOptions
 	found *Recovery
 
-	losses map[uint64][]frames.Loss // by shard
+	losses lossList
 }
 
 // shards seals every shard that is not, and returns how many frames were captured.
 func (r *recovery) shards(ctx context.Context) (captured uint64, err error) {
 	s := r.store
-	v := &verifier{fs: s.fs, at: s.at, attrs: Attributes{Spec: s.spec}}
-	if err := v.survey(); err != nil {
+	v := &survey{fs: s.fs, at: s.at, attrs: Attributes{Spec: s.spec}}
+	if err := v.run(); err != nil {
 		return 0, err
 	}
 	if err := ignoreNotExist(s.fs.Remove(s.at.work(spareName))); err != nil { // it was set aside for this

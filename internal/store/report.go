@@ -17,6 +17,10 @@ type Report struct {
 	Run   frames.RunID `json:"run"`
 	// Finished is set when the store says that it is complete. One that does not is not OK.
 	Finished bool `json:"finished"`
+	// InUse is set when a writer or a recovery has the unfinished store open.
+	InUse bool `json:"in_use"`
+	// ReadableUntil is how many frames the image array offers to readers.
+	ReadableUntil uint64 `json:"readable_until"`
 	// Captured is the final number, or for an unfinished store the highest that its journals, ledgers and
 	// shards know of.
 	Captured     uint64            `json:"captured"`
@@ -27,17 +31,34 @@ type Report struct {
 	Missing      uint64            `json:"missing"` // neither durable nor in a ledger
 	// Recoverable frames are durable in shards that were never sealed: no reader finds them yet.
 	Recoverable uint64 `json:"recoverable"`
-	// Bad names each frame that is corrupt, missing or recoverable, as ranges.
-	Bad []BadRange `json:"bad"`
-	// Problems are what is wrong with the store and not with one frame.
+	// Bad names each frame that is corrupt, missing or recoverable, as ranges, in the order of seq: at most BadLimit of
+	// them. BadLeftOut is how many such frames are in no range.
+	Bad        []BadRange `json:"bad"`
+	BadLeftOut uint64     `json:"bad_left_out"`
+	// Problems are what is wrong with the store and not with one frame, at most BadLimit.
 	Problems []string `json:"problems"`
 }
 
-// BadRange is a range of frames with the same finding.
+// BadLimit is how many ranges and problems a Report names.
+const BadLimit = 1000
+
+// BadRange is a range of frames with the same finding. What follows What is there where it is known, of one frame.
 type BadRange struct {
 	Seq   uint64 `json:"seq"`
 	Count uint64 `json:"count"`
 	What  string `json:"what"`
+	// File is the shard's, relative to the store; the chunk has Bytes at Offset there.
+	File   string `json:"file,omitempty"`
+	Offset uint64 `json:"offset"`
+	Bytes  uint64 `json:"bytes,omitempty"`
+	// Want and Found are the crc32c, as hexadecimal digits.
+	Want  string `json:"want,omitempty"`
+	Found string `json:"found,omitempty"`
+}
+
+// continues reports whether b goes on where prev ends, with the same finding.
+func (b BadRange) continues(prev BadRange) bool {
+	return b.Seq == prev.Seq+prev.Count && b.What == prev.What && b.File == prev.File && b.Bytes == 0 && prev.Bytes == 0
 }
 
 // findings collects a Report from many goroutines.
@@ -49,7 +70,9 @@ type findings struct {
 func (f *findings) problem(format string, args ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.report.Problems = append(f.report.Problems, fmt.Sprintf(format, args...))
+	if len(f.report.Problems) < BadLimit {
+		f.report.Problems = append(f.report.Problems, fmt.Sprintf(format, args...))
+	}
 }
 
 // verdict is what became of one frame.
@@ -70,23 +93,26 @@ type shardFindings struct {
 	bad    []BadRange
 }
 
-func (s *shardFindings) add(seq uint64, v verdict, what string) {
+// add notes one frame that is not as it should be.
+func (s *shardFindings) add(v verdict, b BadRange) {
 	s.count[v]++
-	switch v {
-	case written:
-		return
-	case lost:
-		if s.lostBy == nil {
-			s.lostBy = map[string]uint64{}
-		}
-		s.lostBy[what]++
-		return
-	}
-	if n := len(s.bad); n > 0 && s.bad[n-1].What == what && s.bad[n-1].Seq+s.bad[n-1].Count == seq {
+	b.Count = 1
+	n := len(s.bad)
+	switch {
+	case n > 0 && b.continues(s.bad[n-1]):
 		s.bad[n-1].Count++
-		return
+	case n < BadLimit:
+		s.bad = append(s.bad, b)
 	}
-	s.bad = append(s.bad, BadRange{seq, 1, what})
+}
+
+// lose notes one frame that a ledger names.
+func (s *shardFindings) lose(reason frames.State) {
+	s.count[lost]++
+	if s.lostBy == nil {
+		s.lostBy = map[string]uint64{}
+	}
+	s.lostBy[reason.String()]++
 }
 
 func (f *findings) take(s shardFindings) {
@@ -102,6 +128,16 @@ func (f *findings) take(s shardFindings) {
 		r.LostByReason[reason] += n
 	}
 	r.Bad = append(r.Bad, s.bad...)
+	slices.SortFunc(r.Bad, func(a, b BadRange) int { return cmp.Compare(a.Seq, b.Seq) })
+	joined := r.Bad[:0]
+	for _, b := range r.Bad {
+		if n := len(joined); n > 0 && b.continues(joined[n-1]) {
+			joined[n-1].Count += b.Count
+			continue
+		}
+		joined = append(joined, b)
+	}
+	r.Bad = joined[:min(len(joined), BadLimit)]
 }
 
 // finish orders the report and gives the verdict.
@@ -109,17 +145,11 @@ func (f *findings) finish() Report {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := f.report
-	slices.SortFunc(r.Bad, func(a, b BadRange) int { return cmp.Compare(a.Seq, b.Seq) })
-	joined := r.Bad[:0]
-	for _, b := range r.Bad {
-		if n := len(joined); n > 0 && joined[n-1].What == b.What && joined[n-1].Seq+joined[n-1].Count == b.Seq {
-			joined[n-1].Count += b.Count
-			continue
-		}
-		joined = append(joined, b)
-	}
-	r.Bad = joined
 	slices.Sort(r.Problems)
+	r.BadLeftOut = r.Corrupt + r.Missing + r.Recoverable
+	for _, b := range r.Bad {
+		r.BadLeftOut -= b.Count
+	}
 	r.OK = r.Finished && r.Written+r.Lost == r.Captured && len(r.Bad) == 0 && len(r.Problems) == 0
 	return r
 }

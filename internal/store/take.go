@@ -76,10 +76,7 @@ func (s *Shard) createFiles() error {
 func (s *Shard) tryCreateFiles() error {
 	st := s.store
 	var err error
-	s.journal, err = createJournal(st.fs, st.at.work(workName(s.no, s.epoch, journalKind)), journalHeader{
-		Run: st.spec.Run, Shard: s.no, Epoch: s.epoch,
-		ShardFrames: st.spec.ShardFrames, FrameBytes: uint64(st.spec.Geometry.FrameBytes()),
-	})
+	s.journal, err = createJournal(st.fs, st.at.work(workName(s.no, s.epoch, journalKind)), journalOf(st.spec, s.no, s.epoch))
 	if err == nil {
 		s.data, err = st.fs.OpenFile(st.at.work(workName(s.no, s.epoch, dataKind)),
 			vfs.Write|vfs.Create|vfs.Exclusive|vfs.Direct)
@@ -201,14 +198,8 @@ func (s *Shard) inherit(ctx context.Context, older []uint64) error {
 }
 
 func (s *Shard) readOlder(epoch uint64) (journal, error) {
-	j, err := readJournal(s.store.fs, s.store.at.work(workName(s.no, epoch, journalKind)+fencedEnd), 0)
-	if err != nil {
-		return j, err
-	}
-	if j.Run != s.store.spec.Run || j.Shard != s.no || j.Epoch != epoch || j.ShardFrames != s.store.spec.ShardFrames {
-		return j, fmt.Errorf("%w: a journal of run %s, shard %d, epoch %d", ErrCorrupt, j.Run, j.Shard, j.Epoch)
-	}
-	return j, nil
+	path := s.store.at.work(workName(s.no, epoch, journalKind) + fencedEnd)
+	return readJournal(s.store.fs, path, 0, journalOf(s.store.spec, s.no, epoch))
 }
 
 // relyOn takes over what ledgers say of frames that are not durable. It writes it into this writer's own ledger: that
@@ -251,7 +242,7 @@ func (s *Shard) readSealed() (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("reading the states: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -264,19 +255,15 @@ func (s *Shard) readSealed() (bool, error) {
 	return true, nil
 }
 
-// readStates reads a sealed shard's states.
+// readStates reads a sealed shard's states, as readColumn does.
 func readStates(fs vfs.FS, at layout, shard, k uint64) ([]frames.State, error) {
-	path := at.columnChunk(colState, shard)
-	b, err := readFile(fs, path, int64(k))
-	if err != nil {
+	b, err := readColumn(fs, at, column{name: colState, size: 1}, shard, k)
+	if b == nil {
 		return nil, err
-	}
-	if uint64(len(b)) != k {
-		return nil, fmt.Errorf("reading %s: %w: %d states, want %d", path, ErrCorrupt, len(b), k)
 	}
 	states := make([]frames.State, k)
 	for i, v := range b {
 		states[i] = frames.State(v)
 	}
-	return states, nil
+	return states, err
 }

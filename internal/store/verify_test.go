@@ -41,7 +41,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 		"nothing": {damage: func(*testing.T, string) {}},
 		"a byte of a chunk": {
 			damage:  func(t *testing.T, path string) { flip(t, filepath.Join(path, shard0), 286+5) },
-			corrupt: 1, bad: []store.BadRange{{1, 1, "the chunk's crc32c is wrong"}},
+			corrupt: 1, bad: []store.BadRange{{Seq: 1, Count: 1, What: "the chunk's crc32c is wrong", File: shard0, Offset: 286, Bytes: 286}},
 		},
 		"the index": {
 			damage: func(t *testing.T, path string) {
@@ -52,30 +52,30 @@ func TestVerifyFindsDamage(t *testing.T) {
 				flip(t, filepath.Join(path, shard0), info.Size()-20)
 			},
 			corrupt: 3, problems: 1,
-			bad: []store.BadRange{{0, 2, "the shard's index does not hold"}, {3, 1, "the shard's index does not hold"}},
+			bad: []store.BadRange{{Seq: 0, Count: 2, What: "the shard's index does not hold", File: shard0}, {Seq: 3, Count: 1, What: "the shard's index does not hold", File: shard0}},
 		},
 		"the shard is gone": {
 			damage:  func(t *testing.T, path string) { remove(t, path, shard0) },
 			corrupt: 3,
-			bad:     []store.BadRange{{0, 2, "the shard's file is not there"}, {3, 1, "the shard's file is not there"}},
+			bad:     []store.BadRange{{Seq: 0, Count: 2, What: "the shard's file is not there", File: shard0}, {Seq: 3, Count: 1, What: "the shard's file is not there", File: shard0}},
 		},
 		"the ledger is gone": {
 			damage:  func(t *testing.T, path string) { remove(t, path, "ledger", "w0.jsonl") },
-			missing: 1, problems: 1, // the summary counts one more
-			bad: []store.BadRange{{2, 1, "dropped by its state, not in a ledger"}},
+			missing: 1, problems: 2, // its checksum, and the summary counts one more
+			bad: []store.BadRange{{Seq: 2, Count: 1, What: "dropped by its state, not in a ledger"}},
 		},
 		"a state": {
 			damage:  func(t *testing.T, path string) { flip(t, filepath.Join(path, "frames", "state", "c", "0"), 3) },
-			corrupt: 1, bad: []store.BadRange{{3, 1, "an unknown state"}},
+			corrupt: 1, problems: 1, bad: []store.BadRange{{Seq: 3, Count: 1, What: "an unknown state"}},
 		},
 		"the states are gone": {
 			damage:  func(t *testing.T, path string) { remove(t, path, "frames", "state", "c", "1") },
-			missing: 1, problems: 3, // no states, no whole column, and the summary
-			bad: []store.BadRange{{4, 1, "neither durable nor in a ledger"}},
+			missing: 1, problems: 1, // the summary
+			bad: []store.BadRange{{Seq: 4, Count: 1, What: "the store has no shard for it"}},
 		},
 		"a checksum": {
 			damage:  func(t *testing.T, path string) { flip(t, filepath.Join(path, "frames", "crc32c", "c", "0"), 0) },
-			corrupt: 1, bad: []store.BadRange{{0, 1, "the chunk's crc32c is wrong"}},
+			corrupt: 1, problems: 1, bad: []store.BadRange{{Seq: 0, Count: 1, What: "the chunk's crc32c is wrong", File: shard0, Bytes: 286}},
 		},
 		"a column is gone": {
 			damage:   func(t *testing.T, path string) { remove(t, path, "frames", "frame_id", "c", "0") },
@@ -103,6 +103,12 @@ func TestVerifyFindsDamage(t *testing.T) {
 			}
 			if r.Corrupt != c.corrupt || r.Missing != c.missing || r.Captured != 5 || r.Written+r.Lost+r.Corrupt+r.Missing != 5 {
 				t.Errorf("got %+v, want %d corrupt and %d missing", r, c.corrupt, c.missing)
+			}
+			for i, b := range r.Bad {
+				if (b.Want == b.Found) != (b.Bytes == 0) {
+					t.Errorf("frame %d: want %s, found %s", b.Seq, b.Want, b.Found)
+				}
+				r.Bad[i].Want, r.Bad[i].Found = "", ""
 			}
 			if !slices.Equal(r.Bad, c.bad) {
 				t.Errorf("bad frames %v, want %v", r.Bad, c.bad)
@@ -138,9 +144,9 @@ func TestVerifyUnfinished(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	want := []store.BadRange{
-		{4, 1, "durable in a shard that is not sealed"},
-		{6, 2, "durable in a shard that is not sealed"},
-		{8, 1, "neither durable nor in a ledger"},
+		{Seq: 4, Count: 1, What: "durable in a shard that is not sealed"},
+		{Seq: 6, Count: 2, What: "durable in a shard that is not sealed"},
+		{Seq: 8, Count: 1, What: "neither durable nor in a ledger"},
 	}
 	if !slices.Equal(r.Bad, want) {
 		t.Errorf("bad frames %v, want %v", r.Bad, want)
