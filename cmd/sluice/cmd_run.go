@@ -15,6 +15,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/interrupt"
 	"github.com/sluicedaq/sluice/internal/monitor"
 	runpkg "github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 // runCmd records one run:
@@ -31,6 +32,7 @@ type runCmd struct {
 
 // The times of a run.
 const (
+	askTime    = 3 * time.Second  // for one answer of acquire, before it is asked again
 	readyTime  = 20 * time.Second // for a child to be there, connection times not counted
 	plainEvery = 2 * time.Second  // between status lines where there is no terminal
 	stopTime   = 10 * time.Second // for a child that has nothing left to do
@@ -167,33 +169,44 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 
 // begin arms a run with acquire's own flags, which are ours, and starts it, unless a child gives up meanwhile. An
 // acquire that dies takes a run without frames with it; one with frames its next life goes on with.
+// The run's id is chosen here, so that what the broker or acquire lost can be asked for again.
 func (r *runCmd) begin(ctx context.Context, client *bus.Client, crew *crew) (armed bus.Armed, err error) {
+	id := frames.NewRunID()
 	err = crew.inOneLife(ctx, func(ctx context.Context) error {
-		s, err := crew.ready(ctx, client, armed.Spec.Run)
-		if err != nil || begun(s, armed.Spec.Run) {
+		s, err := crew.ready(ctx, client, id)
+		if err != nil {
 			return err
 		}
-		if !waits(s, armed.Spec.Run) {
-			if armed, err = r.arm(ctx, client, crew); err != nil {
+		if known := armed.Spec.Run == id; !known || !begun(s, id) && !waits(s, id) {
+			if armed, err = r.arm(ctx, client, crew, id); err != nil {
 				return err
 			}
 		}
-		_, err = client.Start(ctx, bus.RunRequest{Run: armed.Spec.Run})
+		asking, cancel := context.WithTimeout(ctx, askTime)
+		defer cancel()
+		if !begun(s, id) {
+			_, err = client.Start(asking, bus.RunRequest{Run: id})
+		}
 		return err
 	})
 	return armed, err
 }
 
-// arm arms a run and tells what it will be.
-func (r *runCmd) arm(ctx context.Context, client *bus.Client, crew *crew) (bus.Armed, error) {
+// arm arms a run and tells what it will be. Where no answer comes it asks again, for the same run.
+func (r *runCmd) arm(ctx context.Context, client *bus.Client, crew *crew, id frames.RunID) (armed bus.Armed, err error) {
 	limit := r.MemberTimeout + r.DrainTimeout + readyTime // an unfinished run may be written first
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Unavailable, "arming took longer than %s", limit))
 	defer cancel()
-	armed, err := client.Arm(ctx, bus.ArmRequest{})
-	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
+	for asked := false; !asked; {
+		asking, cancel := context.WithTimeout(ctx, askTime)
+		armed, err = client.Arm(asking, bus.ArmRequest{Run: id})
+		asked = asking.Err() == nil || err == nil
+		cancel()
+		if ctx.Err() != nil && err != nil {
+			return bus.Armed{}, context.Cause(ctx)
 		}
+	}
+	if err != nil {
 		return bus.Armed{}, err
 	}
 	crew.hold.release()

@@ -90,6 +90,8 @@ func lineOf(i slab.Info) slabLine {
 	}
 	l.Camera, l.Run = i.Spec.Camera, i.Spec.Run.String()
 	switch i.Phase {
+	case slab.Armed:
+		l.Phase = "armed"
 	case slab.Capturing:
 		l.Phase = "capturing"
 	case slab.Draining:

@@ -229,7 +229,9 @@ func (c *crew) ready(ctx context.Context, client *bus.Client, own frames.RunID) 
 	defer ticker.Stop()
 	told := false
 	for {
-		s, err := client.Status(ctx, bus.RunRequest{})
+		asking, cancel := context.WithTimeout(ctx, pollTime)
+		s, err := client.Status(asking, bus.RunRequest{})
+		cancel()
 		switch {
 		case err == nil && (s.State == bus.StateIdle || s.State == bus.StateFault || begun(s, own) || waits(s, own)):
 			return s, nil

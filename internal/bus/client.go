@@ -78,6 +78,8 @@ func ask[Res any](ctx context.Context, c *Client, verb Verb, request any, limit 
 		return result, exit.Errorf(exit.Unavailable, "%w: no acquire of camera %s is there to %s", ErrNoAnswer, c.camera, verb)
 	case errors.Is(err, context.DeadlineExceeded):
 		return result, exit.Errorf(exit.Unavailable, "%w: acquire of camera %s did not answer %s in time", ErrNoAnswer, c.camera, verb)
+	case err != nil && ctx.Err() == nil && !c.nc.IsConnected():
+		return result, exit.Errorf(exit.Unavailable, "%w: the connection to NATS is down, camera %s can't be asked to %s", ErrNoAnswer, c.camera, verb)
 	case err != nil:
 		return result, fmt.Errorf("asking camera %s to %s: %w", c.camera, verb, err)
 	}

@@ -15,9 +15,10 @@ import (
 // Control is what acquire does when it is asked over the control subjects. Its methods may be called
 // concurrently. An *exit.Error among the errors keeps its code on the way to the asker.
 type Control interface {
-	// Arm makes everything ready for a run: camera, slab, members, store. It refuses while there is a run.
+	// Arm makes everything ready for a run: camera, slab, members, store. It refuses while there is a run, unless that
+	// is the one that the request names.
 	Arm(ctx context.Context, r ArmRequest) (Armed, error)
-	// Start lets an armed run begin.
+	// Start lets an armed run begin. One that the request names may have begun already.
 	Start(ctx context.Context, r RunRequest) (Ack, error)
 	// Stop ends the run and returns at once, while it drains; of an armed run nothing stays.
 	Stop(ctx context.Context, r StopRequest) (Ack, error)
@@ -31,6 +32,9 @@ type Control interface {
 
 // ArmRequest says what differs from acquire's own flags. Empty, it is exactly those.
 type ArmRequest struct {
+	// Run is the id that the run is to have, where the asker chooses it: who lost the answer asks again with the same
+	// id, and gets it for the run that is there.
+	Run         frames.RunID    `json:"run,omitzero"`
 	Source      string          `json:"source,omitempty"`
 	Frames      config.Count    `json:"frames,omitempty"`
 	Duration    Duration        `json:"duration,omitzero"`

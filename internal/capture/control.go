@@ -1,8 +1,10 @@
 package capture
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/camera"
@@ -18,6 +20,9 @@ func (c *Controller) Arm(ctx context.Context, r bus.ArmRequest) (bus.Armed, erro
 	if err := c.ready(ctx); err != nil {
 		return bus.Armed{}, err
 	}
+	if armed, err := c.again(r.Run); err != nil || armed != nil {
+		return *cmp.Or(armed, &bus.Armed{}), err
+	}
 	ctx, err := c.begin(ctx)
 	if err != nil {
 		return bus.Armed{}, err
@@ -26,6 +31,7 @@ func (c *Controller) Arm(ctx context.Context, r bus.ArmRequest) (bus.Armed, erro
 	if err != nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		c.refused = refusal{r.Run, err}
 		c.settle(bus.StateIdle, err.Error())
 		c.cfg.Herald.Event(frames.RunID{}, bus.Event{Kind: bus.EventRefused, Text: err.Error(), Code: exit.Code(err)})
 		return bus.Armed{}, err
@@ -33,12 +39,30 @@ func (c *Controller) Arm(ctx context.Context, r bus.ArmRequest) (bus.Armed, erro
 	return armed, nil
 }
 
+// again answers a repeated request as the first: it describes the run that is there, if it is the one that is asked for,
+// and refuses one that was refused or is over. It returns nil for a run that is new.
+func (c *Controller) again(id frames.RunID) (*bus.Armed, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case id.IsZero():
+	case c.refused.run == id:
+		return nil, c.refused.err
+	case c.last != nil && c.last.Run == id:
+		return nil, exit.Errorf(exit.Usage, "%w: run %s is over", ErrState, id.Short())
+	case c.state != bus.StateArming && c.session != nil && c.session.spec.Run == id:
+		armed := c.session.armed()
+		return &armed, nil
+	}
+	return nil, nil
+}
+
 func (c *Controller) arm(ctx context.Context, r bus.ArmRequest) (bus.Armed, error) {
 	opts, err := r.Apply(c.cfg.Defaults)
 	if err != nil {
 		return bus.Armed{}, &exit.Error{Code: exit.Usage, Err: err}
 	}
-	s, err := c.newSession(ctx, opts)
+	s, err := c.newSession(ctx, opts, r.Run)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -108,8 +132,12 @@ func (c *Controller) Start(ctx context.Context, r bus.RunRequest) (bus.Ack, erro
 		return bus.Ack{}, err
 	}
 	if c.state != bus.StateWaiting {
+		if c.session != nil && !r.Run.IsZero() && c.state != bus.StateArming {
+			return c.ack(), nil // it was started before
+		}
 		return bus.Ack{}, c.busy()
 	}
+	c.session.slab.SetPhase(slab.Capturing)
 	c.enter(bus.StateRunning, "")
 	c.launch(c.session)
 	return c.ack(), nil
@@ -178,16 +206,20 @@ func (c *Controller) Stop(_ context.Context, r bus.StopRequest) (bus.Ack, error)
 }
 
 // Pause implements bus.Control.
-func (c *Controller) Pause(_ context.Context, r bus.RunRequest) (bus.Ack, error) {
-	return c.ask(r, true)
+func (c *Controller) Pause(ctx context.Context, r bus.RunRequest) (bus.Ack, error) {
+	return c.ask(ctx, r, true)
 }
 
 // Resume implements bus.Control.
-func (c *Controller) Resume(_ context.Context, r bus.RunRequest) (bus.Ack, error) {
-	return c.ask(r, false)
+func (c *Controller) Resume(ctx context.Context, r bus.RunRequest) (bus.Ack, error) {
+	return c.ask(ctx, r, false)
 }
 
-func (c *Controller) ask(r bus.RunRequest, pause bool) (bus.Ack, error) {
+// heedTime is how long the camera loop may take to do what it was asked: it may wait for a frame.
+const heedTime = time.Second
+
+// ask has the camera loop pause or go on, and waits a while until the state says so.
+func (c *Controller) ask(ctx context.Context, r bus.RunRequest, pause bool) (bus.Ack, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.meant(r.Run); err != nil {
@@ -196,7 +228,19 @@ func (c *Controller) ask(r bus.RunRequest, pause bool) (bus.Ack, error) {
 	if c.session == nil || c.state != bus.StateRunning && c.state != bus.StatePaused {
 		return bus.Ack{}, exit.Errorf(exit.Usage, "%w: camera %s is %s, there is nothing to pause or resume", ErrState, c.cfg.Camera, c.state)
 	}
-	c.session.asked.set(pause)
+	if !c.session.asked.set(pause) || pause == (c.state == bus.StatePaused) {
+		return c.ack(), nil
+	}
+	changed := c.changed
+	c.mu.Unlock()
+	late := time.NewTimer(heedTime)
+	defer late.Stop()
+	select {
+	case <-changed:
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
 	return c.ack(), nil
 }
 

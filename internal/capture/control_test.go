@@ -75,6 +75,47 @@ func TestTwice(t *testing.T) {
 	s.expect(s.wait(), run.EndedSource, 5, 5, 0)
 }
 
+// TestArmAgain: who lost the answer to arm or start asks again and gets it, for the same run; another run is refused.
+func TestArmAgain(t *testing.T) {
+	s := newStation(t)
+	gate := s.gated(2, nil)
+	s.start("--budget=4MiB", "--source=fake:")
+	s.writer("w1", false)
+	id := frames.NewRunID()
+	first, err := s.client.Arm(t.Context(), bus.ArmRequest{Run: id})
+	if err != nil || first.Spec.Run != id {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	again, err := s.client.Arm(t.Context(), bus.ArmRequest{Run: id})
+	if err != nil || again.Spec.Run != id || again.Spec.Store != first.Spec.Store || again.Store != first.Store || again.Slots != first.Slots {
+		t.Errorf("again: %+v, %v; at first %+v", again, err, first)
+	}
+	_, err = s.client.Arm(t.Context(), bus.ArmRequest{Run: frames.NewRunID()})
+	wantCode(t, err, exit.Usage, "one run at a time")
+	for range 2 {
+		if ack, err := s.client.Start(t.Context(), bus.RunRequest{Run: id}); err != nil || ack.Run != id || ack.State != bus.StateRunning {
+			t.Errorf("start: %+v, %v", ack, err)
+		}
+	}
+	if late, err := s.client.Arm(t.Context(), bus.ArmRequest{Run: id}); err != nil || late.Store != first.Store {
+		t.Errorf("when it has begun: %+v, %v", late, err)
+	}
+	s.frames(gate, 2)
+	s.expect(s.wait(), run.EndedSource, 2, 2, 0)
+	_, err = s.client.Arm(t.Context(), bus.ArmRequest{Run: id})
+	wantCode(t, err, exit.Usage, "run "+id.Short()+" is over")
+
+	id = frames.NewRunID() // there is no second fake
+	for range 2 {
+		_, err = s.client.Arm(t.Context(), bus.ArmRequest{Run: id})
+		wantCode(t, err, exit.Usage, "there is no fake")
+	}
+	s.await(bus.EventRefused, 1)
+	if n := len(s.told(bus.EventRefused)); n != 1 {
+		t.Errorf("%d armings were refused: the repeat was an arming of its own", n)
+	}
+}
+
 // TestRefusals: each has its code and text, leaves nothing behind, and says so in an event.
 func TestRefusals(t *testing.T) {
 	big := cameratest.Script{Frames: cameratest.Sequence(3, 0), Geometry: frames.Geometry{Height: 64, Width: 64, Channels: 1, Dtype: frames.Uint8}}
@@ -233,9 +274,11 @@ func TestPauseAndResume(t *testing.T) {
 			st, _ := s.Status(t.Context(), bus.RunRequest{})
 			return st.State == bus.StatePaused && st.Reason == "asked to"
 		})
-		ask(s.client.Resume)
-		ask(s.client.Resume)
-		s.inState(bus.StateRunning)
+		for range 2 {
+			if ack, err := s.client.Resume(t.Context(), bus.RunRequest{}); err != nil || ack.State != bus.StateRunning {
+				t.Errorf("resumed: %+v, %v", ack, err)
+			}
+		}
 		s.frames(gate, 1)
 		left--
 	}
@@ -297,12 +340,18 @@ func TestRates(t *testing.T) {
 	c := New(Config{Camera: "cam0"})
 	se := &session{spec: run.Spec{FPS: 50, Geometry: frames.Geometry{Height: 1, Width: 10, Channels: 1, Dtype: frames.Uint8}}}
 	c.rates = rates{at: time.Now().Add(-2 * time.Second), captured: 100, durable: 60}
-	got := c.rate(se, dispatch.Account{Captured: 300, Durable: 100}, true)
+	got := c.rate(se, dispatch.Account{Captured: 300, Durable: 100}, 1, true)
 	near := func(a, b float64) bool { return math.Abs(a-b) < b/50 }
 	if !near(got.Measured, 100) || !near(got.Durable, 20) || !near(got.BytesPerSecond, 1000) || got.Nominal != 50 {
 		t.Errorf("rate %+v", got)
 	}
-	if again := c.rate(se, dispatch.Account{Captured: 900, Durable: 900}, false); again != got {
+	if again := c.rate(se, dispatch.Account{Captured: 900, Durable: 900}, 1, false); again != got {
 		t.Errorf("rate %+v changed between two statuses: %+v", got, again)
+	}
+	// A run of half a second, armed ten seconds ago: nobody waits for the first interval.
+	c.rates = rates{at: time.Now().Add(-10 * time.Second)}
+	first := time.Now().Add(-time.Second / 2).UnixNano()
+	if got := c.rate(se, dispatch.Account{Captured: 50, Durable: 25}, first, false); !near(got.Measured, 100) || !near(got.Durable, 50) {
+		t.Errorf("before the first interval is over: %+v", got)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/dispatch"
 	"github.com/sluicedaq/sluice/internal/exit"
 	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 // Config is what a Controller needs.
@@ -50,19 +51,27 @@ type Controller struct {
 	last    *run.Summary
 	lastErr error
 	settled chan struct{} // closed while no run is there or coming; renewed when one begins
+	changed chan struct{} // closed when the state changes, and renewed
 	closing bool
 	// resuming is set while a run that was left is being taken up: the session is its, once there is one.
 	resuming bool
 	resumed  bool  // the newest run that was left is this process's own
 	left     error // why that run could not go on
+	refused  refusal
 	rates    rates
+}
+
+// refusal is the newest arming that failed, of a run whose id the asker chose.
+type refusal struct {
+	run frames.RunID
+	err error
 }
 
 var _ bus.Control = (*Controller)(nil)
 
 // New returns a Controller in the state idle.
 func New(cfg Config) *Controller {
-	c := &Controller{cfg: cfg, looked: make(chan struct{}), state: bus.StateIdle, since: time.Now(), settled: make(chan struct{})}
+	c := &Controller{cfg: cfg, looked: make(chan struct{}), state: bus.StateIdle, since: time.Now(), settled: make(chan struct{}), changed: make(chan struct{})}
 	close(c.settled)
 	return c
 }
@@ -116,6 +125,8 @@ func (c *Controller) end() {
 func (c *Controller) enter(s bus.State, reason string) {
 	if c.state != s {
 		c.state, c.since = s, time.Now()
+		close(c.changed)
+		c.changed = make(chan struct{})
 	}
 	c.reason = reason
 }

@@ -53,7 +53,7 @@ func (s *session) run() (run.Summary, error) {
 // earlierEnd is what ended the capture of a run that is only drained.
 func (s *session) earlierEnd() string {
 	switch {
-	case s.slab.Phase() == slab.Capturing:
+	case s.slab.Phase() == slab.Capturing || s.slab.Phase() == slab.Armed:
 		return run.EndedInterrupted
 	case s.spec.Frames > 0 && s.slab.Captured() >= s.spec.Frames:
 		return run.EndedFrames

@@ -24,7 +24,7 @@ func (c *Controller) resumeSession(ctx context.Context, sl *slab.Slab, capturing
 	if err != nil {
 		return nil, err
 	}
-	s := &session{c: c, opts: opts, spec: sl.Spec(), slab: sl, slots: sl.Slots(), resumed: true, asked: newToggle(), quit: make(chan struct{})}
+	s := &session{c: c, opts: opts, spec: sl.Spec(), slab: sl, slots: sl.Slots(), resumed: sl.Captured() > 0, asked: newToggle(), quit: make(chan struct{})}
 	s.ctx, s.end = context.WithCancelCause(context.Background())
 	s.info.Geometry = s.spec.Geometry
 	s.next.Store(sl.Captured())
@@ -101,9 +101,9 @@ func (s *session) reoffer(ctx context.Context) error {
 }
 
 // goOn prepares the camera to go on where the run is. What it made while there was no acquire is lost with a
-// free-running camera, and was never made with one that only produces when it is asked.
+// free-running camera, and was never made with one that only produces when it is asked. A run without frames begins.
 func (s *session) goOn() error {
-	if s.cam == nil {
+	if s.cam == nil || !s.resumed {
 		return nil
 	}
 	_, _, frameID, _ := s.slab.Last()

@@ -60,8 +60,8 @@ type ended string
 // Error makes an ended the cause of a context's end.
 func (e ended) Error() string { return string(e) }
 
-// newSession opens the camera and makes the slab.
-func (c *Controller) newSession(ctx context.Context, opts config.Capture) (*session, error) {
+// newSession opens the camera and makes the slab. The run gets the id, or one of its own where that is zero.
+func (c *Controller) newSession(ctx context.Context, opts config.Capture, id frames.RunID) (*session, error) {
 	if opts.Source == "" {
 		return nil, fmt.Errorf("%w: no source is named", camera.ErrSource)
 	}
@@ -71,14 +71,17 @@ func (c *Controller) newSession(ctx context.Context, opts config.Capture) (*sess
 	}
 	s := &session{c: c, opts: opts, cam: cam, info: cam.Info(), asked: newToggle(), quit: make(chan struct{})}
 	s.ctx, s.end = context.WithCancelCause(context.Background())
-	if err := s.prepare(); err != nil {
+	if id.IsZero() {
+		id = frames.NewRunID()
+	}
+	if err := s.prepare(id); err != nil {
 		return nil, errors.Join(err, cam.Close())
 	}
 	return s, nil
 }
 
 // prepare sizes the run and allocates its memory.
-func (s *session) prepare() error {
+func (s *session) prepare(id frames.RunID) error {
 	c, opts, g := s.c, s.opts, s.info.Geometry
 	if err := g.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", camera.ErrSource, err)
@@ -91,7 +94,6 @@ func (s *session) prepare() error {
 	if err := s.size(); err != nil {
 		return err
 	}
-	id := frames.NewRunID()
 	now := time.Now().UTC()
 	s.spec = run.Spec{
 		Run: id, Camera: c.cfg.Camera, Geometry: g, FPS: s.info.FPS, Frames: uint64(opts.Frames),
@@ -118,6 +120,7 @@ func (s *session) prepare() error {
 	if s.slab, err = slab.Create(slab.Config{Dir: c.cfg.ShmDir, Spec: s.spec, Slots: s.slots}); err != nil {
 		return err
 	}
+	s.slab.SetPhase(slab.Armed)
 	if err := s.account(); err != nil {
 		return errors.Join(err, s.slab.Remove(), s.slab.Close())
 	}

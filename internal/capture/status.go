@@ -18,6 +18,7 @@ const statusPeriod = time.Second
 type rates struct {
 	at                time.Time
 	captured, durable uint64
+	measured          bool // rate is of a whole interval
 	rate              bus.Rate
 }
 
@@ -64,12 +65,16 @@ func (c *Controller) status(measure bool) bus.Status {
 	st.Run = s.spec.Run
 	st.Source, st.Geometry, st.Store, st.Frames = s.spec.Source, &s.spec.Geometry, a.StorePath, uint64(s.opts.Frames)
 	st.Captured, st.Durable, st.InFlight, st.ReadableUntilSeq = a.Captured, a.Durable, a.InFlight, a.ReadableUntil
+	if c.state == bus.StateArming { // the members have not taken the run up yet
+		st.Captured = s.slab.Captured()
+	}
 	st.LostByReason = map[string]uint64{}
 	for reason, n := range a.Lost {
 		st.LostByReason[reason.String()] = n
 		st.Lost += n
 	}
-	st.Rate = c.rate(s, a, measure)
+	first, _, _, _ := s.slab.Last()
+	st.Rate = c.rate(s, a, first, measure)
 	g := s.budget.Gauge()
 	holder := c.cfg.Dispatcher.Holder()
 	s.mu.Lock()
@@ -89,19 +94,30 @@ func (c *Controller) status(measure bool) bus.Status {
 	return st
 }
 
-// rate is the frame rate over the last interval. c.mu is held.
-func (c *Controller) rate(s *session, a dispatch.Account, measure bool) bus.Rate {
+// leastInterval is the shortest time that says something about a rate.
+const leastInterval = 100 * time.Millisecond
+
+// rate is the frame rate over the last interval, or before there was one since the first frame, which came at firstNS (0:
+// there was none). c.mu is held.
+func (c *Controller) rate(s *session, a dispatch.Account, firstNS int64, measure bool) bus.Rate {
 	r := &c.rates
 	now := time.Now()
 	if r.at.IsZero() {
 		r.at, r.captured, r.durable = now, a.Captured, a.Durable
 	}
-	if d := now.Sub(r.at).Seconds(); measure && d > 0 {
+	from := r.at
+	if r.captured == 0 && firstNS > from.UnixNano() {
+		from = time.Unix(0, firstNS)
+	}
+	if d := now.Sub(from); d >= leastInterval && (measure || !r.measured) {
 		captured, durable := float64(a.Captured-min(r.captured, a.Captured)), float64(a.Durable-min(r.durable, a.Durable))
 		r.rate = bus.Rate{
-			Measured: captured / d, Durable: durable / d, BytesPerSecond: captured / d * float64(s.spec.Geometry.FrameBytes()),
+			Measured: captured / d.Seconds(), Durable: durable / d.Seconds(),
+			BytesPerSecond: captured / d.Seconds() * float64(s.spec.Geometry.FrameBytes()),
 		}
-		r.at, r.captured, r.durable = now, a.Captured, a.Durable
+	}
+	if measure {
+		r.at, r.captured, r.durable, r.measured = now, a.Captured, a.Durable, a.Captured > 0
 	}
 	rate := r.rate
 	rate.Nominal = s.spec.FPS

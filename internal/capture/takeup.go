@@ -58,15 +58,17 @@ func (c *Controller) Resumed(ctx context.Context) (bool, error) {
 	return c.resumed, nil
 }
 
-// resume takes up the run in a slab. It returns when the run captures again (runs is set), or has been drained.
+// resume takes up the run in a slab. It returns when the run captures again (runs is set), waits for its start as it did
+// before, or has been drained. A run that nobody will start again and that has no frame is forgotten.
 func (c *Controller) resume(ctx context.Context, path string, goOn bool) (runs bool, err error) {
 	sl, err := slab.Resume(path)
 	if err != nil {
 		return false, err
 	}
-	if sl.Captured() == 0 { // nothing is lost with it
+	if sl.Captured() == 0 && (c.cfg.Restarts == 0 || !goOn) {
 		return false, errors.Join(sl.Remove(), sl.Close())
 	}
+	phase := sl.Phase()
 	arming, err := c.begin(ctx)
 	if err != nil {
 		return false, errors.Join(err, sl.Close())
@@ -74,7 +76,7 @@ func (c *Controller) resume(ctx context.Context, path string, goOn bool) (runs b
 	c.mu.Lock()
 	c.resuming = true
 	c.mu.Unlock()
-	s, err := c.resumeSession(arming, sl, goOn && sl.Phase() == slab.Capturing)
+	s, err := c.resumeSession(arming, sl, goOn && (phase == slab.Capturing || phase == slab.Armed))
 	if err == nil {
 		c.mu.Lock()
 		c.session = s
@@ -95,16 +97,25 @@ func (c *Controller) resume(ctx context.Context, path string, goOn bool) (runs b
 		if s != nil {
 			err = errors.Join(err, s.closeCamera())
 		}
+		state := bus.StateFault
+		if sl.Captured() == 0 { // nothing is lost with it
+			state, err = bus.StateIdle, errors.Join(err, sl.Remove())
+		}
 		err = errors.Join(err, sl.Close())
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.settle(bus.StateFault, err.Error())
+		c.settle(state, err.Error())
 		return false, err
 	}
 	runs = s.cam != nil
-	if runs {
+	switch {
+	case runs && phase == slab.Armed && s.ctx.Err() == nil: // nobody has stopped it meanwhile
+		c.enter(bus.StateWaiting, "armed, waits for start")
+		c.mu.Unlock()
+		return false, nil
+	case runs:
 		c.enter(bus.StateRunning, "resumed after a restart")
-	} else {
+	default:
 		c.enter(bus.StateDraining, "resumed after a restart")
 	}
 	c.launch(s)

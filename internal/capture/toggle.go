@@ -11,14 +11,17 @@ type toggle struct {
 
 func newToggle() *toggle { return &toggle{changed: make(chan struct{})} }
 
-func (t *toggle) set(on bool) {
+// set reports whether that changed anything.
+func (t *toggle) set(on bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.on != on {
-		t.on = on
-		close(t.changed)
-		t.changed = make(chan struct{})
+	if t.on == on {
+		return false
 	}
+	t.on = on
+	close(t.changed)
+	t.changed = make(chan struct{})
+	return true
 }
 
 // get returns the state, and a channel that is closed when it changes.

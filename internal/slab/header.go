@@ -37,6 +37,7 @@ const (
 	Capturing Phase = 1 // frames may still come
 	Draining  Phase = 2 // the camera's last frame is in
 	Done      Phase = 3 // every frame is durable or ledgered; the slab may go
+	Armed     Phase = 4 // the run has not been started
 )
 
 // layout is the fixed part of the header: offsets and sizes in bytes from the file's begin.

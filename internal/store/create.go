@@ -169,7 +169,7 @@ func ignoreNotExist(err error) error {
 // did. It is for a run that was refused after its store was made.
 func (s *Store) Discard() (bool, error) {
 	a, err := s.attributes()
-	if err != nil || a.Finished {
+	if err != nil || a.Finished || a.Run != s.spec.Run {
 		return false, ignoreNotExist(err)
 	}
 	for _, dir := range []string{s.at.join(imageName, "c"), s.at.columnChunks(colState), s.at.join(ledgerDir), s.at.join(workDir)} {

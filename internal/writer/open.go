@@ -37,12 +37,13 @@ func (r *activeRun) open(ctx context.Context) (s *store.Store, usage bool, err e
 		if err == nil {
 			return s, false, nil
 		}
-		if !errors.Is(err, store.ErrNotStore) {
-			return nil, errors.Is(err, store.ErrOtherRun), err
+		other := errors.Is(err, store.ErrOtherRun) // an empty one that the primary is about to replace, perhaps
+		if !other && !errors.Is(err, store.ErrNotStore) {
+			return nil, false, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, false, fmt.Errorf("%w; it did not appear within %s: do all writers see the same folder?", err, r.w.cfg.OpenTimeout)
+			return nil, other, fmt.Errorf("%w; it did not appear within %s: do all writers see the same folder?", err, r.w.cfg.OpenTimeout)
 		case <-time.After(openPause):
 		}
 	}

@@ -109,7 +109,7 @@ func (r *activeRun) discard() {
 	r.endResults()
 	r.cancel()
 	r.wg.Wait()
-	if r.store == nil || !r.made {
+	if r.store == nil {
 		return
 	}
 	switch gone, err := r.store.Discard(); {
@@ -118,6 +118,13 @@ func (r *activeRun) discard() {
 	case gone:
 		r.w.cfg.Logger.Info("empty store removed", "path", r.store.Path())
 	}
+}
+
+// maker reports whether this writer has made the run's store.
+func (r *activeRun) maker() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.made
 }
 
 // alive reports whether the run takes frames, or will when its store is open.

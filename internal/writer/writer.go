@@ -2,8 +2,10 @@ package writer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -183,7 +185,9 @@ func (w *Writer) deliver(ctx context.Context, rx link.Receiver, d link.Delivery)
 		w.armed(ctx, rx, *d.Armed)
 	case d.Kind == frames.KindClosed:
 		if r != nil && r.spec.Run == d.Closed.Run {
-			r.discard()
+			if r.maker() {
+				r.discard()
+			}
 			w.setRun(nil)
 		}
 	case r == nil:
@@ -193,16 +197,35 @@ func (w *Writer) deliver(ctx context.Context, rx link.Receiver, d link.Delivery)
 	}
 }
 
-// armed begins a run, or confirms the one that goes on after acquire was away.
+// armed begins a run, or confirms the one that goes on after acquire was away. A run that another takes the place of,
+// and whose frames nobody can offer any more, leaves no empty store.
 func (w *Writer) armed(ctx context.Context, rx link.Receiver, a link.Armed) {
-	if r := w.current(); r != nil && r.spec.Run == a.Spec.Run && r.alive() {
-		r.rearm(a)
-		return
+	if r := w.current(); r != nil {
+		if r.spec.Run == a.Spec.Run && r.spec.Store == a.Spec.Store && r.alive() {
+			r.rearm(a)
+			return
+		}
+		if w.leftBehind(r, a) {
+			r.discard()
+		}
 	}
 	w.setRun(nil)
 	r := newRun(ctx, w, rx, a)
 	w.setRun(r)
 	r.start()
+}
+
+// leftBehind reports whether the store of a run is this writer's to remove, if it is empty, since nobody can offer the
+// run's frames after a is armed. One writer alone may do that: who made the store, or where the next one is to have
+// the same name, who makes that.
+func (w *Writer) leftBehind(r *activeRun, a link.Armed) bool {
+	if _, err := os.Lstat(r.order().Slab); !errors.Is(err, os.ErrNotExist) {
+		return false
+	}
+	if a.Spec.Store == r.spec.Store {
+		return a.Primary == w.cfg.Name
+	}
+	return r.maker()
 }
 
 func (w *Writer) current() *activeRun {

@@ -124,6 +124,24 @@ func TestBrokerRestart(t *testing.T) {
 	h.check(33, nil)
 }
 
+// TestArmedAnew has acquire die before the first frame, and another run, of the same name, take the place of the one that
+// nobody can offer any more.
+func TestArmedAnew(t *testing.T) {
+	h := newHost(t, testSpec(), 2)
+	h.start("writer-0")
+	h.start("writer-1")
+	h.must(h.arm(20))
+	h.crash()
+	h.must(h.slab.Remove())
+	h.must(h.slab.Close())
+	h.spec.Run = frames.NewRunID()
+	h.serve()
+	h.must(h.arm(20))
+	h.capture(12)
+	h.finish()
+	h.check(12, nil)
+}
+
 // TestAcquireComesBack has acquire die and take the run up again from its slab: what the writers hold they keep.
 func TestAcquireComesBack(t *testing.T) {
 	h := newHost(t, testSpec(), 2)

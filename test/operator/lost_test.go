@@ -93,3 +93,33 @@ func TestStoppedAnalyserIsAWarning(t *testing.T) {
 	s.sound(sum)
 	s.gone()
 }
+
+// TestBrokerKilledWhileArming kills the broker while acquire waits for a writer that does not move: the answer to arm is
+// lost with it, and is asked for again.
+func TestBrokerKilledWhileArming(t *testing.T) {
+	s := begin(t, "op-arming-broker", "--frames", "200", "--writers", "1")
+	st := s.await("the writer", func(st bus.Status) bool {
+		return slices.ContainsFunc(st.Members, func(m bus.Member) bool { return m.Group == "writer" })
+	})
+	for _, m := range st.Members {
+		if m.Group == "writer" {
+			s.freeze(m.PID)
+			defer s.thaw(m.PID)
+		}
+	}
+	state := s.await("arming", func(st bus.Status) bool { return st.State != bus.StateIdle }).State
+	s.kill(s.broker.PID)
+	s.await("acquire over a new broker", func(bus.Status) bool { return true })
+	for _, m := range st.Members {
+		if m.Group == "writer" {
+			s.thaw(m.PID)
+		}
+	}
+	sum := s.end(0)
+	t.Logf("the broker was killed in the state %s", state)
+	if sum.Captured != 200 || sum.Written != 200 || sum.Restarts != 1 {
+		t.Errorf("%+v\n%s", sum, s.stderr.String())
+	}
+	s.sound(sum)
+	s.gone()
+}

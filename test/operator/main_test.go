@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -195,6 +196,20 @@ func (s *station) kill(pid int) {
 	s.t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// freeze stops processes of the run, thaw has them go on; who has ended is passed over.
+func (s *station) freeze(pids ...int) { s.signal(syscall.SIGSTOP, pids...) }
+
+func (s *station) thaw(pids ...int) { s.signal(syscall.SIGCONT, pids...) }
+
+func (s *station) signal(sig syscall.Signal, pids ...int) {
+	s.t.Helper()
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+			s.t.Fatal(err)
+		}
 	}
 }
 
