@@ -2,6 +2,7 @@ package camera
 
 import (
 	"context"
+	"time"
 
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
@@ -45,8 +46,8 @@ type Grabbed struct {
 	FrameID uint64
 	// DeviceNS is the device's timestamp in nanoseconds of Info.Device.Clock.
 	DeviceNS int64
-	// HostNS is the host's time of arrival, nanoseconds since the Unix epoch.
-	HostNS int64
+	// Arrived is when the host had it: a time.Now, whose monotonic reading is what counts.
+	Arrived time.Time
 	// Incomplete marks a frame with parts missing: its pixels are not to be used.
 	Incomplete bool
 }

@@ -23,21 +23,20 @@ const (
 // run captures, drains and completes the run. The error is set when the run could not be completed: close then leaves
 // its slab for the next start.
 func (s *session) run() (run.Summary, error) {
+	defer s.rememberOften()()
 	endedBy := s.earlierEnd()
 	if s.cam != nil {
 		s.c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventStarted, Text: "started"})
 		endedBy = s.captureAll()
 	}
-	s.mu.Lock()
-	s.captured = time.Now()
-	s.mu.Unlock()
-	s.slab.SetPhase(slab.Draining)
+	s.noteEnd(endedBy)
 	s.c.set(s, bus.StateDraining, "ended by "+endedBy)
 	s.c.cfg.Herald.Event(s.spec.Run, bus.Event{
 		Kind: bus.EventStopping, Text: fmt.Sprintf("capture ended by %s at frame %d", endedBy, s.slab.Captured()), Seq: s.slab.Captured(),
 	})
 	s.c.cfg.Dispatcher.End()
 	endedBy, err := s.drain(endedBy)
+	s.noteEnd(endedBy)
 	summary := s.summary(endedBy)
 	if err == nil {
 		s.c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventDrained, Text: "every frame is durable or ledgered", Seq: s.slab.Captured()})
@@ -52,13 +51,13 @@ func (s *session) run() (run.Summary, error) {
 
 // earlierEnd is what ended the capture of a run that is only drained.
 func (s *session) earlierEnd() string {
-	switch {
-	case s.slab.Phase() == slab.Capturing || s.slab.Phase() == slab.Armed:
-		return run.EndedInterrupted
+	switch by := s.slab.EndedBy(); {
+	case by != "":
+		return by
 	case s.spec.Frames > 0 && s.slab.Captured() >= s.spec.Frames:
 		return run.EndedFrames
 	default:
-		return run.EndedStop
+		return run.EndedInterrupted
 	}
 }
 
@@ -102,10 +101,10 @@ func (s *session) captureAll() string {
 	close(done)
 	<-watched
 	if err != nil {
-		s.warnings = append(s.warnings, err.Error())
+		s.warning(err.Error())
 	}
 	if err := s.closeCamera(); err != nil {
-		s.warnings = append(s.warnings, err.Error())
+		s.warning(err.Error())
 	}
 	return endedBy
 }
@@ -142,7 +141,7 @@ func (s *session) drain(endedBy string) (string, error) {
 				last, moved = progress(a), now
 			}
 			if now.Sub(moved) > s.opts.DrainTimeout {
-				s.warnings = append(s.warnings, fmt.Sprintf("nothing moved for %s while draining: the rest was given up", s.opts.DrainTimeout))
+				s.warning(fmt.Sprintf("nothing moved for %s while draining: the rest was given up", s.opts.DrainTimeout))
 				return run.EndedDeadline, s.surrender(drained)
 			}
 		}
@@ -191,17 +190,17 @@ func (s *session) surrender(drained <-chan struct{}) error {
 // summary is the account of the run as acquire knows it.
 func (s *session) summary(endedBy string) run.Summary {
 	a := s.c.cfg.Dispatcher.Account()
-	g := s.budget.Gauge()
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	sum := run.Summary{
 		V: 1, Run: s.spec.Run, Store: s.storeName(), Camera: s.spec.Camera, Source: s.spec.Source,
 		Shape: append([]int{int(a.Captured)}, s.spec.Geometry.Shape()...), Dtype: s.spec.Geometry.Dtype,
 		Captured: a.Captured, Written: a.Durable, LostByReason: map[string]uint64{},
 		Analyzed: a.Released["analyze"], Skipped: a.Skipped, Bytes: a.Durable * uint64(s.spec.Geometry.FrameBytes()),
 		BudgetBytes: int64(s.slots) * int64(s.slab.Stride()), PeakBudgetBytes: s.peak(),
-		ThrottledSeconds: (g.Throttled + g.Full).Seconds(), PausedSeconds: s.paused.Seconds(),
-		Restarts: a.Restarts + s.c.cfg.Restarts, EndedBy: endedBy, Warnings: append([]string{}, s.warnings...),
+		ThrottledSeconds: s.throttledTime().Seconds(), PausedSeconds: s.pausedTime().Seconds(),
+		Restarts: a.Restarts + int(s.slab.Session()) - 1, EndedBy: endedBy, Warnings: append([]string{}, s.warnings...),
+	}
+	if a.Mixed > 0 {
+		sum.Warnings = append(sum.Warnings, fmt.Sprintf("%d lost frames are named under the reason of those before them: too many ranges waited for the ledger", a.Mixed))
 	}
 	for reason, n := range a.Lost {
 		sum.LostByReason[reason.String()] = n
@@ -211,7 +210,7 @@ func (s *session) summary(endedBy string) run.Summary {
 		sum.Seconds = time.Duration(a.LastDurableNS - first).Seconds()
 	}
 	if a.LastDurableNS > 0 {
-		sum.DrainSeconds = max(0, time.Unix(0, a.LastDurableNS).Sub(s.captured).Seconds())
+		sum.DrainSeconds = max(0, time.Duration(a.LastDurableNS-s.slab.Tally(slab.CaptureEndNS)).Seconds())
 	}
 	return sum
 }
@@ -222,12 +221,13 @@ func (s *session) peak() int64 {
 	if s.spare > 0 {
 		n += s.reserve.Gauge().Peak
 	}
-	return n
+	return max(n, s.before.peak)
 }
 
 // close ends the run for the members, and frees its memory unless there is something left in it.
 func (s *session) close(err error) {
 	s.c.cfg.Dispatcher.CloseRun()
+	s.c.cfg.Herald.End(s.spec.Run)
 	s.end(nil)
 	if err == nil {
 		s.slab.SetPhase(slab.Done)

@@ -21,7 +21,7 @@ type Herald struct {
 
 	mu   sync.Mutex // guards what follows
 	news []news
-	n    map[frames.RunID]uint64
+	n    map[frames.RunID]func() uint64 // gives the number of a run's next event
 	kick chan struct{}
 	idle chan struct{} // closed when news is empty and nothing is being told
 }
@@ -31,20 +31,28 @@ type news struct {
 	event        *bus.Event
 	backpressure *bus.Backpressure
 	holder       func() dispatch.Holding
+	over         bool // the run's events are numbered no longer
 }
-
-// maxRuns bounds the runs whose events are numbered.
-const maxRuns = 64
 
 // NewHerald returns a Herald; Run makes it work.
 func NewHerald(p *bus.Publisher, logger *slog.Logger) *Herald {
-	h := &Herald{publisher: p, logger: logger, n: map[frames.RunID]uint64{}, kick: make(chan struct{}, 1), idle: make(chan struct{})}
+	h := &Herald{publisher: p, logger: logger, n: map[frames.RunID]func() uint64{}, kick: make(chan struct{}, 1), idle: make(chan struct{})}
 	close(h.idle)
 	return h
 }
 
 // LogTo sets who takes events' lines. It is called before Run.
 func (h *Herald) LogTo(f func(line []byte)) { h.log = f }
+
+// Begin has the events of a run numbered: next gives each its number. Other events have the number 0.
+func (h *Herald) Begin(run frames.RunID, next func() uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.n[run] = next
+}
+
+// End says that what was told of a run until now is the last that is numbered.
+func (h *Herald) End(run frames.RunID) { h.tell(news{run: run, over: true}) }
 
 // Event tells of an event.
 func (h *Herald) Event(run frames.RunID, e bus.Event) { h.tell(news{run: run, event: &e}) }
@@ -128,15 +136,17 @@ func (h *Herald) publish(n news) {
 		return
 	}
 	h.mu.Lock()
-	h.n[n.run]++
-	n.event.N = h.n[n.run]
-	if len(h.n) > maxRuns { // of runs that ended otherwise than by being finished
-		clear(h.n)
-	}
-	if n.event.Kind == bus.EventFinished {
+	next := h.n[n.run]
+	if n.over {
 		delete(h.n, n.run)
 	}
 	h.mu.Unlock()
+	if n.over {
+		return
+	}
+	if next != nil {
+		n.event.N = next()
+	}
 	line, err := h.publisher.Event(n.run, n.event)
 	if err != nil {
 		h.logger.Debug("event not published", "kind", n.event.Kind, "error", err)

@@ -29,7 +29,6 @@ type loop struct {
 	first    bool // the next frame is the first one
 	// holding is set while a camera that cannot stop is treated as paused.
 	holding bool
-	since   time.Time
 	stall   time.Duration
 	watch   *watchdog
 }
@@ -49,7 +48,7 @@ func (s *session) capture() (string, error) {
 	defer l.watch.stop()
 	if left := s.opts.Duration; left > 0 {
 		if first, _, _, _ := s.slab.Last(); s.resumed && first > 0 {
-			left -= time.Since(time.Unix(0, first))
+			left -= time.Duration(s.clock.Now() - first)
 		}
 		defer time.AfterFunc(max(left, 0), func() { s.stop(run.EndedDuration) }).Stop()
 	}
@@ -149,12 +148,13 @@ func (l *loop) grab(room bool) (kept bool, err error) {
 	if st.Anomaly == camera.Repeated {
 		return false, nil
 	}
+	hostNS := l.clock.At(g.Arrived)
 	if l.first && l.session.resumed {
-		l.join(g, &st)
+		l.join(g, hostNS, &st)
 	}
 	l.first = false
 	h := frames.Header{
-		Run: l.spec.Run, FrameID: st.FrameID + l.idOffset, DeviceNS: g.DeviceNS + l.nsOffset, HostNS: g.HostNS, Geometry: l.spec.Geometry,
+		Run: l.spec.Run, FrameID: st.FrameID + l.idOffset, DeviceNS: g.DeviceNS + l.nsOffset, HostNS: hostNS, Geometry: l.spec.Geometry,
 	}
 	if st.Missed > 0 {
 		reason := frames.Missed
@@ -197,6 +197,9 @@ func (l *loop) admit() (frames.State, error) {
 		}
 		l.resumed()
 	}
+	if l.c.cfg.Dispatcher.Crammed() {
+		return frames.Dropped, nil
+	}
 	switch err := l.budget.TryAcquire(l.stride); {
 	case err == nil:
 		return 0, nil
@@ -232,8 +235,9 @@ func (l *loop) keep(h frames.Header) error {
 	return nil
 }
 
-// join has the ids and times of a resumed run go on from those of the earlier acquire; g is its first frame here.
-func (l *loop) join(g camera.Grabbed, st *camera.Step) {
+// join has the ids and times of a resumed run go on from those of the earlier acquire; g is its first frame here, which
+// arrived at hostNS.
+func (l *loop) join(g camera.Grabbed, hostNS int64, st *camera.Step) {
 	_, _, frameID, deviceNS := l.slab.Last()
 	if _, ok := l.cam.(camera.Seeker); ok && l.info.IDBits > 0 {
 		// It was told which frame to begin with, so that its first id tells of frames missed before it.
@@ -243,7 +247,7 @@ func (l *loop) join(g camera.Grabbed, st *camera.Step) {
 		l.idOffset = frameID + 1 + st.Missed - st.FrameID
 	}
 	if g.DeviceNS <= deviceNS { // its clock has begun anew
-		l.nsOffset = deviceNS + (g.HostNS - l.lastNS) - g.DeviceNS
+		l.nsOffset = deviceNS + (hostNS - l.lastNS) - g.DeviceNS
 	}
 }
 
@@ -277,7 +281,7 @@ func (l *loop) advance(n uint64) {
 // lose ledgers n frames from seq on. While too many ranges wait for their ledger lines the camera waits, unless the
 // capture is to end: the error is the reason then.
 func (s *session) lose(seq, n, frameID uint64, reason frames.State, stage frames.Stage) error {
-	now := time.Now().UnixNano()
+	now := s.clock.Now()
 	loss := frames.Loss{
 		Seq: seq, Count: n, FirstFrameID: frameID, LastFrameID: frameID + n - 1, FirstNS: now, LastNS: now, Reason: reason, Stage: stage,
 	}
@@ -325,7 +329,10 @@ func (l *loop) hold(why string) {
 	if l.holding {
 		return
 	}
-	l.holding, l.since = true, time.Now()
+	l.holding = true
+	l.mu.Lock()
+	l.since = time.Now()
+	l.mu.Unlock()
 	l.c.set(l.session, bus.StatePaused, why)
 	l.c.cfg.Herald.Event(l.spec.Run, bus.Event{Kind: bus.EventPaused, Text: "paused at frame " + fmt.Sprint(l.seq) + ": " + why, Seq: l.seq})
 }
@@ -336,10 +343,11 @@ func (l *loop) resumed() {
 		return
 	}
 	l.holding = false
-	away := time.Since(l.since)
 	l.mu.Lock()
-	l.paused += away
+	away := time.Since(l.since)
+	l.paused, l.since = l.paused+away, time.Time{}
 	l.mu.Unlock()
+	l.remember()
 	l.c.set(l.session, bus.StateRunning, "")
 	l.c.cfg.Herald.Event(l.spec.Run, bus.Event{
 		Kind: bus.EventResumed, Text: fmt.Sprintf("resumed at frame %d after %s", l.seq, away.Round(time.Millisecond)), Seq: l.seq, PausedNS: away.Nanoseconds(),

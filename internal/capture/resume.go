@@ -35,7 +35,7 @@ func (c *Controller) resumeSession(ctx context.Context, sl *slab.Slab, capturing
 	if err := s.account(); err != nil {
 		return nil, err
 	}
-	if capturing {
+	if capturing && (s.spec.Frames == 0 || sl.Captured() < s.spec.Frames) {
 		if err := s.reopen(ctx); err != nil {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
@@ -107,7 +107,7 @@ func (s *session) goOn() error {
 		return nil
 	}
 	_, _, frameID, _ := s.slab.Last()
-	away, seq, missed := time.Since(time.Unix(0, s.lastNS)), s.slab.Captured(), uint64(0)
+	away, seq, missed := time.Duration(s.clock.Now()-s.lastNS), s.slab.Captured(), uint64(0)
 	if !s.info.CanPause {
 		missed = max(1, uint64(away.Seconds()*s.info.FPS))
 		if n := uint64(s.opts.Frames); n > 0 {
@@ -132,8 +132,8 @@ func (s *session) goOn() error {
 	return nil
 }
 
-// warn adds a line to the summary's warnings.
+// warn adds a line to the summary's warnings, and logs it.
 func (s *session) warn(text string) {
-	s.warnings = append(s.warnings, text)
+	s.warning(text)
 	s.c.cfg.Logger.Warn(text, "run", s.spec.Run.Short())
 }

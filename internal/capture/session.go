@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/camera"
+	"github.com/sluicedaq/sluice/internal/clock"
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/dispatch"
 	"github.com/sluicedaq/sluice/internal/run"
@@ -36,6 +37,8 @@ type session struct {
 	// resumed is set for a run of an earlier acquire, which had its newest frame at lastNS.
 	resumed bool
 	lastNS  int64
+	clock   clock.Stamper
+	before  before
 	spare   int // slots of the reserve
 	// warnings are for the summary.
 	warnings []string
@@ -46,12 +49,17 @@ type session struct {
 	quit  chan struct{}           // closed to give up what is not durable
 	once  sync.Once
 
-	transitions uint64
-	next        atomic.Uint64 // the seq of the next frame
+	next atomic.Uint64 // the seq of the next frame
 
-	mu       sync.Mutex // guards what follows
-	paused   time.Duration
-	captured time.Time // the end of capture
+	mu     sync.Mutex // guards what follows
+	paused time.Duration
+	since  time.Time // when the present pause began; zero where there is none
+}
+
+// before is what earlier acquires of the run kept in its slab.
+type before struct {
+	throttled time.Duration
+	peak      int64
 }
 
 // ended is the reason for the end of a capture, one of run's words.
@@ -77,6 +85,7 @@ func (c *Controller) newSession(ctx context.Context, opts config.Capture, id fra
 	if err := s.prepare(id); err != nil {
 		return nil, errors.Join(err, cam.Close())
 	}
+	s.number()
 	return s, nil
 }
 
@@ -127,6 +136,11 @@ func (s *session) prepare(id frames.RunID) error {
 	return nil
 }
 
+// number has the run's events numbered, over restarts of acquire.
+func (s *session) number() {
+	s.c.cfg.Herald.Begin(s.spec.Run, func() uint64 { return uint64(s.slab.AddTally(slab.Events, 1)) })
+}
+
 // size fixes the number of slots.
 func (s *session) size() error {
 	stride := int64(slab.Stride(s.info.Geometry.FrameBytes()))
@@ -167,8 +181,12 @@ func reserve(opts config.Capture) int {
 	return 1 + n
 }
 
-// account makes the budgets that count the slab's slots.
+// account makes the budgets that count the slab's slots, and takes up what earlier acquires counted.
 func (s *session) account() error {
+	s.clock = s.slab.Clock().Stamper()
+	s.paused = time.Duration(s.slab.Tally(slab.PausedNS))
+	s.before = before{throttled: time.Duration(s.slab.Tally(slab.ThrottledNS)), peak: s.slab.Tally(slab.PeakBytes)}
+	s.warnings = s.slab.Warnings()
 	stride := int64(s.slab.Stride())
 	var err error
 	s.budget, err = backpressure.NewBudget(backpressure.Config{
@@ -220,6 +238,7 @@ func (s *session) armed() bus.Armed {
 // discard undoes an arming.
 func (s *session) discard() {
 	s.c.cfg.Dispatcher.CloseRun()
+	s.c.cfg.Herald.End(s.spec.Run)
 	s.end(nil)
 	if err := errors.Join(s.closeCamera(), s.slab.Remove(), s.slab.Close()); err != nil {
 		s.c.cfg.Logger.Warn("undo the arming", "error", err)
@@ -248,9 +267,8 @@ func (s *session) giveUp() {
 
 // transition is the budget's: it publishes what changed and what will be done about it.
 func (s *session) transition(t backpressure.Transition) {
-	s.transitions++
 	b := bus.Backpressure{
-		N: s.transitions, From: bus.BudgetState(t.From.String()), To: bus.BudgetState(t.To.String()),
+		N: uint64(s.slab.AddTally(slab.Transitions, 1)), From: bus.BudgetState(t.From.String()), To: bus.BudgetState(t.To.String()),
 		Bytes: t.Used, Limit: t.Limit, Seq: s.next.Load(),
 	}
 	switch t.To {

@@ -56,8 +56,8 @@ func (c *Controller) status(measure bool) bus.Status {
 	}
 	st.Camera = c.cfg.Camera
 	a := c.cfg.Dispatcher.Account()
-	st.Members = c.members()
 	s := c.session
+	st.Members = c.members(s)
 	if s == nil {
 		c.rates = rates{}
 		return st
@@ -77,12 +77,9 @@ func (c *Controller) status(measure bool) bus.Status {
 	st.Rate = c.rate(s, a, first, measure)
 	g := s.budget.Gauge()
 	holder := c.cfg.Dispatcher.Holder()
-	s.mu.Lock()
-	paused := s.paused
-	s.mu.Unlock()
 	st.Budget = bus.Budget{
 		State: bus.BudgetState(g.State.String()), Bytes: g.Used, Limit: int64(s.slots * s.slab.Stride()), Peak: s.peak(),
-		Holder: holder.Group, HolderMember: holder.Member, PausedSeconds: paused.Seconds(), ThrottledSeconds: (g.Throttled + g.Full).Seconds(),
+		Holder: holder.Group, HolderMember: holder.Member, PausedSeconds: s.pausedTime().Seconds(), ThrottledSeconds: s.throttledTime().Seconds(),
 	}
 	if s.spare > 0 {
 		st.Budget.Bytes += s.reserve.Gauge().Used
@@ -124,11 +121,14 @@ func (c *Controller) rate(s *session, a dispatch.Account, firstNS int64, measure
 	return rate
 }
 
-// members describes everyone who has joined.
-func (c *Controller) members() []bus.Member {
+// members describes everyone who has joined; s is the run that goes on, if there is one.
+func (c *Controller) members(s *session) []bus.Member {
 	list := c.cfg.Dispatcher.Members()
+	var now int64
+	if s != nil {
+		now = s.clock.Now()
+	}
 	out := make([]bus.Member, 0, len(list))
-	now := time.Now().UnixNano()
 	for _, m := range list {
 		j, h := m.Peer.Join, m.Peer.Health
 		state := "live"

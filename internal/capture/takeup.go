@@ -78,6 +78,7 @@ func (c *Controller) resume(ctx context.Context, path string, goOn bool) (runs b
 	c.mu.Unlock()
 	s, err := c.resumeSession(arming, sl, goOn && (phase == slab.Capturing || phase == slab.Armed))
 	if err == nil {
+		s.number()
 		c.mu.Lock()
 		c.session = s
 		c.mu.Unlock()
@@ -94,6 +95,7 @@ func (c *Controller) resume(ctx context.Context, path string, goOn bool) (runs b
 		c.session = nil
 		c.mu.Unlock()
 		c.cfg.Dispatcher.CloseRun()
+		c.cfg.Herald.End(sl.Spec().Run)
 		if s != nil {
 			err = errors.Join(err, s.closeCamera())
 		}

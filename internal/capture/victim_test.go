@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/camera"
+	"github.com/sluicedaq/sluice/internal/camera/cameratest"
 	"github.com/sluicedaq/sluice/internal/camera/source"
 	"github.com/sluicedaq/sluice/internal/config"
 )
@@ -21,6 +22,9 @@ type victimSpec struct {
 	setup
 	NATS string
 	Arm  bool // and not start
+	// The source fake: has so many frames, and then this end.
+	FakeFrames int
+	FakeEnd    cameratest.End
 }
 
 // victim runs an acquire until it is killed.
@@ -36,6 +40,9 @@ func victim(text string) error {
 		return err
 	}
 	a, err := newAcquire(nc, v.setup, func(ctx context.Context, uri string) (camera.Camera, error) {
+		if uri == "fake:" {
+			return cameratest.NewFake(cameratest.Script{Frames: cameratest.Sequence(v.FakeFrames, 0), End: v.FakeEnd}).Camera(), nil
+		}
 		return source.Open(ctx, uri, source.Options{})
 	})
 	if err != nil {

@@ -55,7 +55,7 @@ func (r *runState) release(m *member, rel frames.Release) (freed int64, rec slab
 	if !r.groups[m.group].release(m, rel) {
 		return 0, rec, false
 	}
-	r.released[g.Name]++
+	r.slab.AddReleased(m.group, 1)
 	if g.Sharded {
 		r.account(rel.Outcome, 1)
 	}
@@ -69,7 +69,7 @@ func (r *runState) release(m *member, rel frames.Release) (freed int64, rec slab
 // releases takes frames back. Those that could not be written are told as ranges.
 func (r *runState) releases(m *member, rels []frames.Release) (freed int64) {
 	var lost []frames.Loss
-	now := time.Now().UnixNano()
+	now := r.slab.Clock().Now()
 	for _, rel := range rels {
 		n, rec, ok := r.release(m, rel)
 		freed += n

@@ -81,7 +81,7 @@ func (d *Dispatcher) begin(c RunConfig) (*runState, error) {
 		d: d, spec: c.Slab.Spec(), slab: c.Slab, budget: c.Budget, reserve: c.Reserve,
 		lent: make([]uint8, c.Slab.Slots()), head: make([]string, len(d.cfg.Groups)),
 		created: c.Resumed && c.Slab.Captured() > 0, need: c.NeedBytes, drained: make(chan struct{}), done: make(chan link.Finished, 1),
-		released: map[string]uint64{}, lostAll: make(chan struct{}), full: make(chan struct{}),
+		lostAll: make(chan struct{}), full: make(chan struct{}),
 	}
 	for i, g := range d.cfg.Groups {
 		switch {

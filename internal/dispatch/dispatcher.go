@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -148,7 +149,7 @@ func (d *Dispatcher) join(c link.Conn) *member {
 	if nonce, before := d.past[m.name]; before && nonce != m.nonce {
 		kind = MemberRestarted
 		if d.run != nil {
-			d.run.restarts++
+			d.run.slab.AddTally(slab.Restarts, 1)
 		}
 	}
 	if len(d.past) >= maxPast {

@@ -57,7 +57,7 @@ func (d *Dispatcher) Failure() (reason string, diskFull bool) {
 func (d *Dispatcher) GiveUp(reason frames.State) error {
 	d.mu.Lock()
 	r := d.run
-	now := time.Now().UnixNano()
+	now := r.slab.Clock().Now()
 	var freed int64
 	defer func() {
 		d.mu.Unlock()

@@ -18,7 +18,6 @@ type latest struct {
 	record  slab.Record
 	waiting bool // newest is in nobody's hands yet
 	lent    map[*member]loan
-	skipped uint64
 }
 
 // loan is a frame in a member's hands.
@@ -38,12 +37,12 @@ func newLatest(r *runState, g int) *latest {
 
 func (l *latest) offer(slot int, rec slab.Record) {
 	if l.waiting && l.peopled() { // where there is nobody, nobody skips
-		l.skipped++
+		l.r.slab.AddTally(slab.Skipped, 1)
 	}
 	if l.newest >= 0 {
 		l.r.letLatest(l.newest)
 	} else if l.r.reserve.TryAcquire(int64(l.r.slab.Stride())) != nil {
-		l.skipped++
+		l.r.slab.AddTally(slab.Skipped, 1)
 		return
 	}
 	l.newest, l.record, l.waiting = slot, rec, true
@@ -119,7 +118,7 @@ func (l *latest) advance(now time.Time) {
 		have.reclaimed = true
 		l.lent[m] = have
 		m.outstanding--
-		l.skipped++
+		l.r.slab.AddTally(slab.Skipped, 1)
 		l.r.returnLoan(have.slot)
 		l.r.d.note(Fact{Kind: Reclaimed, Member: m.name, Seq: have.seq})
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/slab"
+	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 // claim confirms the shards that members still own. Of two that claim one shard it is the later owner's.
@@ -58,9 +59,8 @@ func (r *runState) load() int64 {
 		}
 	}
 	if r.shards != nil {
-		for entry, l := range r.slab.Losses() {
-			sh := r.shards.shard(r.spec.Shard(l.Seq))
-			sh.loss = append(sh.loss, &loss{Loss: l, entry: entry})
+		for number, l := range r.slab.Losses() {
+			r.shards.loadLoss(number, l)
 		}
 		for _, sh := range r.shards.open {
 			slices.SortFunc(sh.loss, func(a, b *loss) int { return cmp.Compare(a.Seq, b.Seq) })
@@ -70,4 +70,23 @@ func (r *runState) load() int64 {
 		}
 	}
 	return int64(len(slots)) * int64(r.slab.Stride())
+}
+
+// loadLoss takes up a range of the slab's table, shard by shard.
+func (s *shards) loadLoss(number int, l frames.Loss) {
+	e := s.book.load(number, l)
+	for rest := l; rest.Count > 0; {
+		part := rest
+		rest = frames.Loss{}
+		if end := (s.r.spec.Shard(part.Seq) + 1) * s.r.spec.ShardFrames; part.End() > end {
+			part, rest = part.Split(end)
+		}
+		taken := s.book.append(e, part)
+		if no := s.r.spec.Shard(part.Seq); no >= s.r.slab.Sealed() {
+			sh := s.shard(no)
+			sh.loss = append(sh.loss, taken)
+		} else { // sealed, so it was in the ledger
+			s.book.settle(taken)
+		}
+	}
 }

@@ -67,6 +67,13 @@ func (r *runState) lose(l frames.Loss) (frames.Loss, error) {
 	}
 }
 
+// Crammed reports whether there is hardly room for more ranges of lost frames: none should be kept that would part two.
+func (d *Dispatcher) Crammed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.run != nil && d.run.shards != nil && d.run.shards.book.crammed()
+}
+
 // Event hands one line for events.jsonl to the primary writer.
 func (d *Dispatcher) Event(line []byte) {
 	d.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
-	"time"
 
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/run"
@@ -40,9 +39,6 @@ type runState struct {
 	asked   *member // who was told of finish
 	done    chan link.Finished
 
-	released map[string]uint64 // frames by group
-	lastNS   int64             // host time of the newest durable frame's release
-	restarts int
 	failure  string // of the last required member
 	diskFull bool
 	lostAll  chan struct{} // closed when a required group can take no more frames
@@ -109,7 +105,7 @@ func (r *runState) account(outcome frames.State, n uint64) {
 		return
 	}
 	r.slab.Account(frames.Durable, n)
-	r.lastNS = time.Now().UnixNano()
+	r.slab.SetTally(slab.DurableNS, r.slab.Clock().Now())
 }
 
 // let takes a lossless group's hold off a slot and returns the bytes that the budget gets.

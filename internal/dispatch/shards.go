@@ -21,6 +21,7 @@ type shards struct {
 	sent map[string]int
 	// Shards without an owner have numbers from orphan on and below top.
 	orphan, top uint64
+	book        lossBook
 }
 
 // maxOwned bounds the shards that a member has at a time: each costs it files and memory. Others wait, the oldest
@@ -36,17 +37,10 @@ type shard struct {
 	loss  []*loss        // in order of seq: not settled
 }
 
-// loss is a range on its way to the ledger.
-type loss struct {
-	frames.Loss
-	entry int // in the slab's table
-	sent  bool
-}
-
 var _ group = (*shards)(nil)
 
 func newShards(r *runState, g int) *shards {
-	return &shards{r: r, g: g, open: map[uint64]*shard{}, ahead: map[uint64]bool{}, sent: map[string]int{}}
+	return &shards{r: r, g: g, open: map[uint64]*shard{}, ahead: map[uint64]bool{}, sent: map[string]int{}, book: lossBook{slab: r.slab}}
 }
 
 // shard returns the state of a shard that is not sealed, made if need be.
@@ -146,20 +140,16 @@ func (s *shards) release(m *member, rel frames.Release) bool {
 // lose takes a range that lies in one shard. Ranges that continue each other become one while they wait.
 func (s *shards) lose(l frames.Loss) error {
 	sh := s.own(s.r.spec.Shard(l.Seq))
-	if n := len(sh.loss); n > 0 && !sh.loss[n-1].sent && l.Follows(sh.loss[n-1].Loss) {
-		last := sh.loss[n-1]
-		joined := l.Join(last.Loss)
-		entry, err := s.r.slab.GrowLoss(last.entry, joined)
-		if err != nil {
-			return err
-		}
-		last.Loss, last.entry = joined, entry
-	} else {
-		entry, err := s.r.slab.AddLoss(l)
-		if err != nil {
-			return err
-		}
-		sh.loss = append(sh.loss, &loss{Loss: l, entry: entry})
+	var last *loss
+	if n := len(sh.loss); n > 0 {
+		last = sh.loss[n-1]
+	}
+	added, err := s.book.add(l, last)
+	if err != nil {
+		return err
+	}
+	if added != last {
+		sh.loss = append(sh.loss, added)
 	}
 	s.send(sh)
 	return nil
@@ -203,7 +193,7 @@ func (s *shards) settle(m *member, rec frames.LossRecord) (frames.Loss, bool) {
 	if i < 0 {
 		return frames.Loss{}, false
 	}
-	s.r.slab.RemoveLoss(sh.loss[i].entry)
+	s.book.settle(sh.loss[i])
 	sh.loss = slices.Delete(sh.loss, i, i+1)
 	s.send(sh)
 	return rec.Loss, true

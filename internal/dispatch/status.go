@@ -6,11 +6,11 @@ import (
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
-// Account is the run as the dispatcher sees it. Skipped and Released count what happened since acquire
-// was started; the others are the whole run's.
+// Account is the whole run as the dispatcher sees it, over restarts of acquire.
 type Account struct {
 	Captured uint64
 	Durable  uint64
@@ -18,8 +18,10 @@ type Account struct {
 	Lost     map[frames.State]uint64
 	Skipped  uint64 // by latest groups
 	Released map[string]uint64
-	Restarts int
-	// LastDurableNS is the host time when the newest durable frame was released.
+	Restarts int // of members
+	// Mixed frames are named under the reason of those lost before them: there were too many ranges.
+	Mixed uint64
+	// LastDurableNS is the run's time when the newest durable frame was released.
 	LastDurableNS int64
 	ReadableUntil uint64
 	StorePath     string
@@ -51,25 +53,23 @@ func (d *Dispatcher) Account() Account {
 	}
 	a := Account{
 		Captured: r.slab.Captured(), Durable: r.slab.Accounted(frames.Durable), Lost: map[frames.State]uint64{}, Released: map[string]uint64{},
-		Restarts: r.restarts, LastDurableNS: r.lastNS, ReadableUntil: min(r.slab.Sealed()*r.spec.ShardFrames, r.slab.Captured()), StorePath: r.path,
+		Restarts: int(r.slab.Tally(slab.Restarts)), LastDurableNS: r.slab.Tally(slab.DurableNS), Skipped: uint64(r.slab.Tally(slab.Skipped)), ReadableUntil: min(r.slab.Sealed()*r.spec.ShardFrames, r.slab.Captured()), StorePath: r.path,
 	}
 	for state := frames.Durable + 1; state.Lost(); state++ {
 		if n := r.slab.Accounted(state); n > 0 {
 			a.Lost[state] = n
 		}
 	}
-	for k, v := range r.released {
-		a.Released[k] = v
-	}
-	for _, g := range r.groups {
-		if l, ok := g.(*latest); ok {
-			a.Skipped += l.skipped
-			if l.waiting && r.ended && l.peopled() {
-				a.Skipped++
-			}
+	for i, g := range r.groups {
+		if n := r.slab.Released(i); n > 0 {
+			a.Released[d.cfg.Groups[i].Name] = n
+		}
+		if l, ok := g.(*latest); ok && l.waiting && r.ended && l.peopled() {
+			a.Skipped++
 		}
 	}
 	if r.shards != nil {
+		a.Mixed = r.shards.book.mixed
 		for _, sh := range r.shards.open {
 			a.InFlight += uint64(len(sh.slots))
 			for _, l := range sh.loss {

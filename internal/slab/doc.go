@@ -9,8 +9,9 @@
 //
 // All numbers are little-endian, as is every machine that this runs on; every region begins on a page of 4096 bytes.
 //
-//	header    page 0     what is fixed, with a checksum; at 2048 what changes (see header.go)
+//	header    page 0     what is fixed, with a checksum (see header.go); at 2048 and 3072 what changes, twice (see state.go)
 //	spec      64 KiB     the run's description, JSON
+//	notes     8 KiB      the run's warnings, twice (see notes.go)
 //	slots     128 B each state of each slot (see slot.go)
 //	losses    80 B each  ranges of lost frames on their way to a ledger (see losses.go)
 //	data      slots × stride, stride = frame bytes rounded up to 4096

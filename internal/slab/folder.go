@@ -135,8 +135,12 @@ func describe(path string) (Info, bool) {
 		return info, true
 	}
 	defer unix.Munmap(mem)
-	n := countersAt(mem)
-	info.Spec, info.Phase, info.Captured = spec, Phase(n.phase.Load()), n.captured.Load()
+	st, _, err := newestState(mem, spec.ShardFrames)
+	if err != nil {
+		info.Err = fmt.Errorf("%s: %w", path, err)
+		return info, true
+	}
+	info.Spec, info.Phase, info.Captured = spec, Phase(st[wPhase]), st[wCaptured]
 	for i := range l.slots {
 		if slotAt(mem, l, i).holders.Load() != 0 {
 			info.Held++

@@ -52,7 +52,8 @@ func TestRefusesWhatIsNoSlab(t *testing.T) {
 		"one byte less":       {do(func(p string) error { return grow(p, -1) }), ErrDamaged, "its header says"},
 		"one byte more":       {do(func(p string) error { return grow(p, 1) }), ErrDamaged, "its header says"},
 		"other magic":         {edit(0, 'X'), ErrDamaged, "does not begin with"},
-		"other version":       {edit(8, 2), ErrDamaged, "version is 2"},
+		"an older version":    {edit(8, 1), ErrDamaged, "version is 1, this program knows 2"},
+		"a newer version":     {edit(8, 3), ErrDamaged, "version is 3"},
 		"header changed":      {edit(16, 1), ErrDamaged, "header's checksum"},
 		"description changed": {edit(PageSize+10, '!'), ErrDamaged, "description's checksum"},
 	}
@@ -299,12 +300,12 @@ func TestHeaderGolden(t *testing.T) {
 	b := make([]byte, PageSize+specSize)
 	l := newLayout(spec, 3, 2)
 	l.put(b, []byte("{}"))
-	for i, want := range map[int]uint64{16: 5000, 24: 8192, 32: 69632, 40: 73728, 48: 401408, 56: 425984} {
+	for i, want := range map[int]uint64{16: 5000, 24: 8192, 32: 77824, 40: 81920, 48: 413696, 56: 438272} {
 		if got := binary.LittleEndian.Uint64(b[i:]); got != want {
 			t.Errorf("at %d: %d, want %d", i, got, want)
 		}
 	}
-	if string(b[:8]) != "SLUICESL" || b[8] != 1 || b[12] != 3 || b[64] != 0xa1 || b[79] != 0x2b || string(b[80:85]) != "cam0\x00" || b[112] != 2 {
+	if string(b[:8]) != "SLUICESL" || b[8] != 2 || b[12] != 3 || b[64] != 0xa1 || b[79] != 0x2b || string(b[80:85]) != "cam0\x00" || b[112] != 2 {
 		t.Errorf("header % x", b[:128])
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
-	"sync/atomic"
-	"unsafe"
 
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
@@ -17,12 +15,13 @@ import (
 const PageSize = 4096
 
 const (
-	magic       = "SLUICESL"
-	version     = 1
-	specSize    = 64 << 10
-	slotSize    = 128
-	lossEntries = 4096
-	lossSize    = 80
+	magic     = "SLUICESL"
+	version   = 2
+	specSize  = 64 << 10
+	slotSize  = 128
+	notesSize = 2 * PageSize
+	minLosses = 4096
+	lossSize  = 80
 	// MaxSlots bounds the slot table: a million frames in memory.
 	MaxSlots = 1 << 20
 )
@@ -47,6 +46,7 @@ type layout struct {
 	stride     int
 	slotsAt    int
 	lossesAt   int
+	losses     int // entries
 	dataAt     int
 	total      int
 	run        frames.RunID
@@ -62,9 +62,11 @@ func Stride(frameBytes int) int { return pad(frameBytes) }
 func newLayout(spec run.Spec, slots, specLen int) layout {
 	l := layout{slots: slots, frameBytes: spec.Geometry.FrameBytes(), run: spec.Run, camera: spec.Camera, specLen: specLen}
 	l.stride = Stride(l.frameBytes)
-	l.slotsAt = PageSize + specSize
+	l.slotsAt = PageSize + specSize + notesSize
 	l.lossesAt = l.slotsAt + pad(slots*slotSize)
-	l.dataAt = l.lossesAt + pad(lossEntries*lossSize)
+	// Between two ranges of lost frames lies a frame in a slot, or it is one range; and some for those on their way.
+	l.losses = minLosses + slots
+	l.dataAt = l.lossesAt + pad(l.losses*lossSize)
 	l.total = l.dataAt + slots*l.stride
 	return l
 }
@@ -157,29 +159,4 @@ func parse(b []byte, size int64) (layout, run.Spec, error) {
 		return bad("its header and its description name different runs")
 	}
 	return l, spec, nil
-}
-
-// counters is what changes in the header. It lies at counterAt in the mapped file; acquire alone writes it.
-type counters struct {
-	captured atomic.Uint64 // frames of the run so far, lost ones included
-	epoch    atomic.Uint64 // last shard epoch given out
-	sealed   atomic.Uint64 // every shard below this one is sealed
-	session  atomic.Uint64 // how many acquire processes have held the slab
-	phase    atomic.Uint32
-	_        uint32
-	firstNS  atomic.Int64  // host time of the first frame, lost or not
-	lastNS   atomic.Int64  // host time of the last frame, lost or not
-	frameID  atomic.Uint64 // of the last frame, unwrapped
-	deviceNS atomic.Int64  // of the last frame
-	// ended counts the frames that are durable or in a ledger, by frames.State.
-	ended [stateCount]atomic.Uint64
-}
-
-// stateCount is the room for frames' states: there are fewer.
-const stateCount = 16
-
-const counterAt = 2048
-
-func countersAt(mem []byte) *counters {
-	return (*counters)(unsafe.Pointer(&mem[counterAt]))
 }

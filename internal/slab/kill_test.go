@@ -86,10 +86,9 @@ func TestKillOnTheWayOfAFrame(t *testing.T) {
 		}, before},
 		{"holders", func(s *Slab) { slotAt(s.mem, s.layout, slot).holders.Store(0b11) }, before},
 		{"generation", func(s *Slab) { slotAt(s.mem, s.layout, slot).generation.Add(1) }, whole},
-		{"device time", func(s *Slab) { s.n.deviceNS.Store(10) }, whole},
-		{"host time", func(s *Slab) { s.n.lastNS.Store(15) }, whole},
-		{"frame id", func(s *Slab) { s.n.frameID.Store(101) }, whole},
-		{"captured", func(s *Slab) { s.n.captured.Store(2) }, whole},
+		// The state's other copy, in the middle of the change and after it.
+		{"half the state", func(s *Slab) { copyAt(s.mem, int((s.number+1)%2)).words = state{wCaptured: 2, wEpoch: 77} }, whole},
+		{"state", func(s *Slab) { s.newest(2, 101, 15, 15, 10) }, whole},
 		{"one group lets go", func(s *Slab) { s.Let(slot, 1) }, after{captured: 2, held: map[uint64]uint32{0: 0b11, 1: 0b01}, free: 2, frameID: 101, device: 10, lastNS: 15}},
 		{"the other too", func(s *Slab) { s.Let(slot, 0) }, after{captured: 2, held: map[uint64]uint32{0: 0b11}, free: 3, frameID: 101, device: 10, lastNS: 15}},
 		{"free", func(s *Slab) { s.Free(slot) }, after{captured: 2, held: map[uint64]uint32{0: 0b11}, free: 3, frameID: 101, device: 10, lastNS: 15}},
@@ -134,9 +133,9 @@ func TestKillOnTheWayOfALoss(t *testing.T) {
 	settled := with(three)
 	settled.losses = nil
 	put := func(s *Slab, i int, l frames.Loss, sound bool) {
-		spare := make([]byte, lossEntries*lossSize)
+		spare := make([]byte, minLosses*lossSize)
 		table := newLosses(spare)
-		if _, err := table.add(l); err != nil {
+		if _, err := table.add(l, 0); err != nil {
 			t.Fatal(err)
 		}
 		e := slices.Clone(table.entry(0))
@@ -144,7 +143,7 @@ func TestKillOnTheWayOfALoss(t *testing.T) {
 		if !sound {
 			e = e[:40]
 		}
-		copy(s.losses.entry(i), e)
+		copy(s.table.entry(i), e)
 	}
 	steps := []struct {
 		name string
@@ -153,15 +152,15 @@ func TestKillOnTheWayOfALoss(t *testing.T) {
 	}{
 		{"half an entry", func(s *Slab) { put(s, 0, one, false) }, none},
 		{"an entry without its state", func(s *Slab) { put(s, 0, one, true) }, none},
-		{"the entry", func(s *Slab) { s.losses.state(0).Store(pendingLoss) }, with(one)},
+		{"the entry", func(s *Slab) { s.table.state(0).Store(pendingLoss) }, with(one)},
 		{"add", func(s *Slab) {
-			s.losses = newLosses(s.lossTable())
-			s.newest(one.End(), one.LastFrameID, one.FirstNS, one.LastNS)
+			s.table = newLosses(s.lossTable())
+			s.newest(one.End(), one.LastFrameID, one.FirstNS, one.LastNS, 0)
 		}, with(one)},
 		{"half a grown one", func(s *Slab) { put(s, 1, three, false) }, with(one)},
-		{"both", func(s *Slab) { put(s, 1, three, true); s.losses.state(1).Store(pendingLoss) }, with(three)},
-		{"grown", func(s *Slab) { s.losses = newLosses(s.lossTable()); s.RemoveLoss(0) }, with(three)},
-		{"captured", func(s *Slab) { s.newest(three.End(), three.LastFrameID, three.FirstNS, three.LastNS) }, with(three)},
+		{"both", func(s *Slab) { put(s, 1, three, true); s.table.state(1).Store(pendingLoss) }, with(three)},
+		{"grown", func(s *Slab) { s.table = newLosses(s.lossTable()); s.RemoveLoss(0) }, with(three)},
+		{"captured", func(s *Slab) { s.newest(three.End(), three.LastFrameID, three.FirstNS, three.LastNS, 0) }, with(three)},
 		{"settled", func(s *Slab) { s.RemoveLoss(1) }, settled},
 	}
 	for last := range steps {
@@ -191,7 +190,7 @@ func TestResumeDropsWhatIsDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	slotAt(s.mem, s.layout, slot).seq = 77
-	s.losses.entry(i)[lossRecordAt]++
+	s.table.entry(i)[lossRecordAt]++
 	kill(t, s)
 	want := after{captured: 7, held: map[uint64]uint32{1: 1}, free: 2, frameID: 106, device: 10, lastNS: 65}
 	if got := find(t, s.Path()); !got.equal(want) {

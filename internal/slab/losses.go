@@ -26,7 +26,7 @@ type losses struct {
 
 func newLosses(mem []byte) *losses {
 	t := &losses{mem: mem}
-	for i := lossEntries - 1; i >= 0; i-- {
+	for i := t.size() - 1; i >= 0; i-- {
 		if t.state(i).Load() != pendingLoss {
 			t.free = append(t.free, i)
 		}
@@ -36,6 +36,9 @@ func newLosses(mem []byte) *losses {
 
 const pendingLoss = 1
 
+// size is the number of entries.
+func (t *losses) size() int { return len(t.mem) / lossSize }
+
 func (t *losses) entry(i int) []byte { return t.mem[i*lossSize : (i+1)*lossSize] }
 
 // state is atomic for its order among the other stores.
@@ -43,12 +46,12 @@ func (t *losses) state(i int) *atomic.Uint32 {
 	return (*atomic.Uint32)(unsafe.Pointer(&t.mem[i*lossSize]))
 }
 
-// add stores a range and returns its entry.
-func (t *losses) add(l frames.Loss) (int, error) {
+// add stores a range and returns its entry, unless fewer than spare would be left free.
+func (t *losses) add(l frames.Loss, spare int) (int, error) {
 	if err := l.Valid(); err != nil {
 		return 0, err
 	}
-	if len(t.free) == 0 {
+	if len(t.free) <= spare {
 		return 0, fmt.Errorf("frames %d to %d: %w", l.Seq, l.End()-1, ErrLossTable)
 	}
 	i := t.free[len(t.free)-1]
@@ -62,7 +65,7 @@ func (t *losses) add(l frames.Loss) (int, error) {
 
 // remove frees an entry, once.
 func (t *losses) remove(i int) {
-	if i >= 0 && i < lossEntries && t.state(i).CompareAndSwap(pendingLoss, 0) {
+	if i >= 0 && i < t.size() && t.state(i).CompareAndSwap(pendingLoss, 0) {
 		t.free = append(t.free, i)
 	}
 }
@@ -84,7 +87,7 @@ func (t *losses) get(i int) (frames.Loss, bool) {
 // pending returns the entries in use by number.
 func (t *losses) pending() map[int]frames.Loss {
 	found := map[int]frames.Loss{}
-	for i := range lossEntries {
+	for i := range t.size() {
 		if l, ok := t.get(i); ok {
 			found[i] = l
 		}
@@ -96,7 +99,7 @@ func (t *losses) pending() map[int]frames.Loss {
 // stores of a change.
 func (t *losses) repair() {
 	found := t.pending()
-	for i := range lossEntries {
+	for i := range t.size() {
 		if _, ok := found[i]; !ok {
 			t.remove(i)
 		}

@@ -23,7 +23,7 @@ func TestLosses(t *testing.T) {
 	}
 	a, b := add(lossOf(0, 3)), add(lossOf(3, 1))
 	grown := lossOf(3, 4)
-	c, err := s.GrowLoss(b, grown)
+	c, err := s.ReplaceLoss(b, grown)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestLosses(t *testing.T) {
 	s.RemoveLoss(a)
 	s.RemoveLoss(a)
 	s.RemoveLoss(-1)
-	s.RemoveLoss(lossEntries)
+	s.RemoveLoss((minLosses + 1))
 	delete(want, a)
 	if got := s.Losses(); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -49,28 +49,34 @@ func TestLosses(t *testing.T) {
 	}
 }
 
+// TestLossTableFull: one entry is never given to a new range, so that there is always room to replace one.
 func TestLossTableFull(t *testing.T) {
 	s := mustCreate(t, 64, 1)
-	for i := range uint64(lossEntries) {
+	const most = uint64(minLosses) // and one for each slot, less the spare one
+	for i := range most {
 		if _, err := s.AddLoss(lossOf(2*i, 1)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.AddLoss(lossOf(2*lossEntries, 1)); !errors.Is(err, ErrLossTable) {
+	if room, size := s.LossRoom(); room != 0 || size != minLosses {
+		t.Errorf("room for %d of %d", room, size)
+	}
+	if _, err := s.AddLoss(lossOf(2*most, 1)); !errors.Is(err, ErrLossTable) {
 		t.Fatalf("got %v, want ErrLossTable", err)
 	}
-	if s.Captured() != 2*lossEntries-1 {
-		t.Errorf("captured %d, want %d: a refused loss does not count", s.Captured(), 2*lossEntries-1)
+	if s.Captured() != 2*most-1 {
+		t.Errorf("captured %d, want %d: a refused loss does not count", s.Captured(), 2*most-1)
 	}
-	if i, err := s.GrowLoss(17, lossOf(34, 2)); !errors.Is(err, ErrLossTable) || i != 17 {
-		t.Errorf("got entry %d and %v, want 17 and ErrLossTable", i, err)
+	i, err := s.ReplaceLoss(17, lossOf(34, 2))
+	if err != nil || s.Losses()[i] != lossOf(34, 2) || len(s.Losses()) != int(most) {
+		t.Errorf("got entry %d and %v", i, err)
 	}
-	s.RemoveLoss(17)
-	s.RemoveLoss(17)
-	if i, err := s.AddLoss(lossOf(2*lossEntries, 1)); err != nil || i != 17 {
-		t.Errorf("got entry %d and %v, want 17", i, err)
+	s.RemoveLoss(i)
+	s.RemoveLoss(i)
+	if j, err := s.AddLoss(lossOf(2*most, 1)); err != nil || j != i {
+		t.Errorf("got entry %d and %v, want %d", j, err, i)
 	}
-	if _, err := s.AddLoss(lossOf(2*lossEntries+2, 1)); !errors.Is(err, ErrLossTable) {
+	if _, err := s.AddLoss(lossOf(2*most+2, 1)); !errors.Is(err, ErrLossTable) {
 		t.Errorf("an entry that was removed twice is given twice: %v", err)
 	}
 }
@@ -96,7 +102,7 @@ func TestLossesModel(t *testing.T) {
 			next += n + 1
 		case rnd.IntN(2) == 0 && want[some].End()+1 == next:
 			grown := lossOf(want[some].Seq, want[some].Count+n)
-			i, err := s.GrowLoss(some, grown)
+			i, err := s.ReplaceLoss(some, grown)
 			if err != nil {
 				t.Fatal(err)
 			}

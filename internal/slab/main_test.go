@@ -53,7 +53,7 @@ func kill(t testing.TB, s *Slab) {
 	if err := unix.Munmap(s.mem); err != nil {
 		t.Fatal(err)
 	}
-	s.mem, s.n, s.losses = nil, nil, nil
+	s.mem, s.table = nil, nil
 	s.file.Close()
 }
 

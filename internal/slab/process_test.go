@@ -54,7 +54,7 @@ func own(dir string) {
 			if first == seq {
 				losses[first], err = s.AddLoss(lossOf(seq, 1))
 			} else {
-				losses[first], err = s.GrowLoss(losses[first], lossOf(first, seq-first+1))
+				losses[first], err = s.ReplaceLoss(losses[first], lossOf(first, seq-first+1))
 			}
 			fail(err)
 		} else {

@@ -2,6 +2,7 @@ package slab
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluicedaq/sluice/internal/clock"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -20,11 +22,14 @@ type Slab struct {
 	spec run.Spec
 	file *os.File
 	mem  []byte
-	n    *counters
 
-	mu     sync.Mutex // guards free and losses
-	free   []int
-	losses *losses
+	stateMu sync.Mutex // guards state and number; it is taken last
+	state   state
+	number  uint64 // of the state's last change
+
+	mu    sync.Mutex // guards free and table
+	free  []int
+	table *losses
 }
 
 // Config says what slab to create.
@@ -84,8 +89,11 @@ func newSlab(f *os.File, l layout, spec run.Spec, text []byte) (*Slab, error) {
 		return nil, err
 	}
 	l.put(s.mem[:PageSize+specSize], text)
-	s.n.phase.Store(uint32(Capturing))
-	s.n.session.Store(1)
+	s.update(func(st *state) {
+		st[wPhase], st[wSession] = uint64(Capturing), 1
+		c := clock.New()
+		st[wWall], st[wBegan] = uint64(c.Wall), uint64(c.Began)
+	})
 	s.index()
 	return s, nil
 }
@@ -121,7 +129,10 @@ func resume(f *os.File) (*Slab, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.n.session.Add(1)
+	if s.state, s.number, err = newestState(s.mem, spec.ShardFrames); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", f.Name(), err), unix.Munmap(s.mem))
+	}
+	s.update(func(st *state) { st[wSession]++ })
 	s.repair()
 	s.index()
 	return s, nil
@@ -132,7 +143,7 @@ func mapSlab(f *os.File, l layout, spec run.Spec) (*Slab, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map slab %s: %w", f.Name(), err)
 	}
-	return &Slab{layout: l, spec: spec, file: f, mem: mem, n: countersAt(mem)}, nil
+	return &Slab{layout: l, spec: spec, file: f, mem: mem}, nil
 }
 
 // repair brings the slots and the counters in line after a kill: a slot that was being filled is free, a frame
@@ -146,34 +157,41 @@ func (s *Slab) repair() {
 			r.generation.Store(g + g%2)
 			continue
 		}
-		if r.holders.Load() != 0 && r.seq >= s.n.captured.Load() {
-			s.newest(r.seq+1, r.frameID, r.hostNS, r.hostNS)
-			s.n.deviceNS.Store(r.deviceNS)
+		if r.holders.Load() != 0 {
+			s.newest(r.seq+1, r.frameID, r.hostNS, r.hostNS, r.deviceNS)
 		}
 	}
 	table := newLosses(s.lossTable())
 	table.repair()
 	for _, l := range table.pending() {
-		s.newest(l.End(), l.LastFrameID, l.FirstNS, l.LastNS)
+		s.newest(l.End(), l.LastFrameID, l.FirstNS, l.LastNS, 0)
 	}
 }
 
-func (s *Slab) lossTable() []byte { return s.mem[s.lossesAt : s.lossesAt+lossEntries*lossSize] }
+func (s *Slab) lossTable() []byte { return s.mem[s.lossesAt : s.lossesAt+s.losses*lossSize] }
 
-// newest records the newest frame, or lost range, that ends before seq end, unless a newer one is recorded.
-func (s *Slab) newest(end, frameID uint64, firstNS, lastNS int64) {
-	if end <= s.n.captured.Load() {
+// newest records the newest frame, or lost range, that ends before seq end, unless a newer one is recorded. A device
+// time of 0 is that of lost frames: nobody knows it.
+func (s *Slab) newest(end, frameID uint64, firstNS, lastNS, deviceNS int64) {
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	st := &s.state
+	if end <= st[wCaptured] {
 		return
 	}
-	s.n.firstNS.CompareAndSwap(0, firstNS)
-	s.n.lastNS.Store(lastNS)
-	s.n.frameID.Store(frameID)
-	s.n.captured.Store(end)
+	if st[wFirstNS] == 0 {
+		st[wFirstNS] = uint64(firstNS)
+	}
+	if deviceNS != 0 {
+		st[wDeviceNS] = uint64(deviceNS)
+	}
+	st[wLastNS], st[wFrameID], st[wCaptured] = uint64(lastNS), frameID, end
+	s.publish()
 }
 
 // index finds what is free.
 func (s *Slab) index() {
-	s.losses = newLosses(s.lossTable())
+	s.table = newLosses(s.lossTable())
 	s.free = make([]int, 0, s.slots)
 	for i := s.slots - 1; i >= 0; i-- {
 		if slotAt(s.mem, s.layout, i).holders.Load() == 0 {
@@ -187,6 +205,18 @@ func (s *Slab) Path() string { return s.file.Name() }
 
 // Spec is the run's description.
 func (s *Slab) Spec() run.Spec { return s.spec }
+
+// Clock is the run's: what its frames are stamped with.
+func (s *Slab) Clock() clock.Run {
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	return s.clock()
+}
+
+// clock is Clock; the caller holds stateMu.
+func (s *Slab) clock() clock.Run {
+	return clock.Run{Wall: int64(s.state[wWall]), Began: int64(s.state[wBegan])}
+}
 
 // Slots is the number of slots, Stride the bytes each takes.
 func (s *Slab) Slots() int { return s.slots }
@@ -225,8 +255,7 @@ func (s *Slab) Commit(slot int, h frames.Header, holders uint32) Record {
 	r.crc = r.checksum()
 	r.holders.Store(holders)
 	r.generation.Add(1)
-	s.n.deviceNS.Store(h.DeviceNS)
-	s.newest(h.Seq+1, h.FrameID, h.HostNS, h.HostNS)
+	s.newest(h.Seq+1, h.FrameID, h.HostNS, h.HostNS, h.DeviceNS)
 	return r.record()
 }
 
@@ -271,21 +300,29 @@ func (s *Slab) Held(f func(slot int, r Record)) {
 func (s *Slab) AddLoss(l frames.Loss) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, err := s.losses.add(l)
+	return s.addLoss(l, 1)
+}
+
+// addLoss is AddLoss that leaves so many entries free. The caller holds mu.
+func (s *Slab) addLoss(l frames.Loss, spare int) (int, error) {
+	i, err := s.table.add(l, spare)
 	if err != nil {
 		return 0, err
 	}
-	s.newest(l.End(), l.LastFrameID, l.FirstNS, l.LastNS)
+	s.newest(l.End(), l.LastFrameID, l.FirstNS, l.LastNS, 0)
 	return i, nil
 }
 
-// GrowLoss replaces entry i by l, which holds it, and returns the new number.
-func (s *Slab) GrowLoss(i int, l frames.Loss) (int, error) {
-	j, err := s.AddLoss(l)
+// ReplaceLoss replaces entry i by l, which holds it or is the rest of it, and returns the new number. There is always room
+// for that.
+func (s *Slab) ReplaceLoss(i int, l frames.Loss) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j, err := s.addLoss(l, 0)
 	if err != nil {
 		return i, err
 	}
-	s.RemoveLoss(i)
+	s.table.remove(i)
 	return j, nil
 }
 
@@ -293,72 +330,34 @@ func (s *Slab) GrowLoss(i int, l frames.Loss) (int, error) {
 func (s *Slab) RemoveLoss(i int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.losses.remove(i)
+	s.table.remove(i)
+}
+
+// LossRoom is how many more ranges there is room for, of how many.
+func (s *Slab) LossRoom() (room, size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(len(s.table.free)-1, 0), s.table.size() - 1
 }
 
 // Losses returns the pending ranges by entry.
 func (s *Slab) Losses() map[int]frames.Loss {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.losses.pending()
-}
-
-// Captured is how many frames the run has, lost ones included.
-func (s *Slab) Captured() uint64 { return s.n.captured.Load() }
-
-// NextEpoch gives out a shard epoch, larger than every one before it in this run.
-func (s *Slab) NextEpoch() uint64 { return s.n.epoch.Add(1) }
-
-// Epoch is the newest shard epoch that was given out.
-func (s *Slab) Epoch() uint64 { return s.n.epoch.Load() }
-
-// Account counts n more frames as durable, or as lost for a reason that is in a ledger. The counts are for people: a
-// kill between a release and its count leaves them one short.
-func (s *Slab) Account(state frames.State, n uint64) {
-	if int(state) < stateCount {
-		s.n.ended[state].Add(n)
-	}
-}
-
-// Accounted is the sum of what Account was told of a state, in this process and those before it.
-func (s *Slab) Accounted(state frames.State) uint64 {
-	if int(state) >= stateCount {
-		return 0
-	}
-	return s.n.ended[state].Load()
-}
-
-// Sealed is the number of the first shard that is not known to be sealed; SetSealed advances it.
-func (s *Slab) Sealed() uint64 { return s.n.sealed.Load() }
-
-// SetSealed records that every shard below n is sealed.
-func (s *Slab) SetSealed(n uint64) {
-	for old := s.n.sealed.Load(); old < n && !s.n.sealed.CompareAndSwap(old, n); old = s.n.sealed.Load() {
-	}
-}
-
-// Session counts the acquire processes that have held the slab, this one included.
-func (s *Slab) Session() uint64 { return s.n.session.Load() }
-
-// Phase is how far the run has come.
-func (s *Slab) Phase() Phase { return Phase(s.n.phase.Load()) }
-
-// SetPhase records how far the run has come.
-func (s *Slab) SetPhase(p Phase) { s.n.phase.Store(uint32(p)) }
-
-// Last describes the newest frame: host times of the run's first and newest frame, the newest one's frame id
-// and device time.
-func (s *Slab) Last() (firstNS, lastNS int64, frameID uint64, deviceNS int64) {
-	return s.n.firstNS.Load(), s.n.lastNS.Load(), s.n.frameID.Load(), s.n.deviceNS.Load()
+	return s.table.pending()
 }
 
 // Remove unlinks the file. Mappings of it stay good.
 func (s *Slab) Remove() error { return os.Remove(s.file.Name()) }
 
-// Close unmaps the slab and gives up the lock; no method may be called after it.
+// Close unmaps the slab and gives up the lock. After it only the numbers of the run may be asked for and changed, which
+// changes nothing any more.
 func (s *Slab) Close() error {
-	err := unix.Munmap(s.mem)
-	s.mem, s.n = nil, nil
+	s.stateMu.Lock()
+	mem := s.mem
+	s.mem = nil
+	s.stateMu.Unlock()
+	err := unix.Munmap(mem)
 	if e := s.file.Close(); err == nil {
 		err = e
 	}

@@ -204,7 +204,7 @@ func (f *Fake) Grab(ctx context.Context) (camera.Grabbed, error) {
 	h := f.queue[0]
 	f.queue, f.out = f.queue[1:], &h
 	return camera.Grabbed{
-		FrameID: h.frame.ID, DeviceNS: h.frame.DeviceNS, HostNS: time.Now().UnixNano(), Incomplete: h.frame.Incomplete,
+		FrameID: h.frame.ID, DeviceNS: h.frame.DeviceNS, Arrived: time.Now(), Incomplete: h.frame.Incomplete,
 	}, nil
 }
 

@@ -28,7 +28,7 @@ type Subject struct {
 	Timeline bool
 	// Silent, if not nil, returns a fresh camera that sends nothing for a long time after its first frame.
 	Silent func(t *testing.T) camera.Camera
-	// Slack is how far HostNS may lie from the present, and how long a cancelled call may take: 5 s if 0.
+	// Slack is how far Arrived may lie from the present, and how long a cancelled call may take: 5 s if 0.
 	Slack time.Duration
 }
 
@@ -212,10 +212,10 @@ func (k *clock) next(t *testing.T, s Subject, g camera.Grabbed) uint64 {
 		k.seq++
 	}
 	k.seq += step.Missed
-	if k.any && (g.DeviceNS < k.last.DeviceNS || g.HostNS < k.last.HostNS) {
+	if k.any && (g.DeviceNS < k.last.DeviceNS || g.Arrived.Before(k.last.Arrived)) {
 		t.Errorf("time runs backwards: %+v after %+v", g, k.last)
 	}
-	if off := time.Since(time.Unix(0, g.HostNS)).Abs(); off > s.Slack {
+	if off := time.Since(g.Arrived).Abs(); off > s.Slack {
 		t.Errorf("the host's time of arrival is off by %v", off)
 	}
 	k.last, k.any = g, true

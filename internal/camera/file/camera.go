@@ -120,7 +120,7 @@ func (c *Camera) Grab(ctx context.Context) (camera.Grabbed, error) {
 	if c.fps == 0 && c.about.rate > 0 {
 		due = pace.Offset(c.next, c.about.rate)
 	}
-	g := camera.Grabbed{FrameID: c.next, DeviceNS: due, HostNS: time.Now().UnixNano()}
+	g := camera.Grabbed{FrameID: c.next, DeviceNS: due, Arrived: time.Now()}
 	c.next++
 	c.waiting = true
 	return g, nil

@@ -99,7 +99,7 @@ func (l *Live) read() {
 			}
 			return
 		}
-		g := camera.Grabbed{DeviceNS: l.clock(), HostNS: time.Now().UnixNano()}
+		g := camera.Grabbed{DeviceNS: l.clock(), Arrived: time.Now()}
 		if !l.begun.Load() {
 			continue
 		}

@@ -106,7 +106,7 @@ func TestLateConsumer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if g.FrameID <= last.FrameID || g.DeviceNS <= last.DeviceNS || g.HostNS < last.HostNS {
+		if g.FrameID <= last.FrameID || g.DeviceNS <= last.DeviceNS || g.Arrived.Before(last.Arrived) {
 			t.Errorf("%+v after %+v", g, last)
 		}
 		jumps += g.FrameID - last.FrameID - 1

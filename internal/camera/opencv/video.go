@@ -147,7 +147,7 @@ func (v *Video) Grab(ctx context.Context) (camera.Grabbed, error) {
 	if v.fps == 0 {
 		due = v.timeline()
 	}
-	g := camera.Grabbed{FrameID: v.next, DeviceNS: due, HostNS: time.Now().UnixNano()}
+	g := camera.Grabbed{FrameID: v.next, DeviceNS: due, Arrived: time.Now()}
 	v.lastNS = due
 	v.next++
 	v.taken, v.waiting = false, true

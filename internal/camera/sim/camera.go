@@ -131,7 +131,7 @@ func (c *Camera) Grab(ctx context.Context) (camera.Grabbed, error) {
 	}
 	c.grabbed, c.waiting, c.next = seq, true, seq+1
 	return camera.Grabbed{
-		FrameID: c.id(seq), DeviceNS: due, HostNS: time.Now().UnixNano(), Incomplete: every(c.cfg.IncompleteEvery, seq),
+		FrameID: c.id(seq), DeviceNS: due, Arrived: time.Now(), Incomplete: every(c.cfg.IncompleteEvery, seq),
 	}, nil
 }
 
