@@ -67,7 +67,7 @@ type encodedFrame struct {
 // addEncoded compresses as many frames at a time as there are buffers for it, and adds them in order.
 func (p *packer) addEncoded(ctx context.Context, fs []Frame, recs []record) error {
 	store := p.shard.store
-	window := min(cap(store.encoded.free), len(fs))
+	window := min(cap(store.encoded.used), len(fs))
 	ring := make([]chan encodedFrame, window)
 	for i := range ring {
 		ring[i] = make(chan encodedFrame, 1)
