@@ -207,13 +207,25 @@ func (m *mover) account(seq uint64, state frames.State) {
 	}
 }
 
-// column reads the shard's chunk of a column.
+// column reads the shard's chunk of a column and checks it.
 func (m *mover) column(name string, size uint64) ([]byte, error) {
 	b, err := os.ReadFile(filepath.Join(m.store, "frames", name, "c", strconv.FormatUint(m.next, 10)))
-	if err == nil && uint64(len(b)) != m.shard*size {
-		err = fmt.Errorf("the column %s has %d bytes", name, len(b))
+	if err != nil {
+		return nil, err
 	}
-	return b, err
+	if uint64(len(b)) != m.shard*size+4 {
+		return nil, fmt.Errorf("the column %s has %d bytes", name, len(b))
+	}
+	return sealed(name, b)
+}
+
+// sealed is b without the crc32c that ends it, which must hold.
+func sealed(name string, b []byte) ([]byte, error) {
+	n := len(b) - 4
+	if crc32.Checksum(b[:n], crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(b[n:]) {
+		return nil, fmt.Errorf("%s has a wrong crc32c", name)
+	}
+	return b[:n], nil
 }
 
 // index reads the index at the end of the shard's file, nil where no frame of the shard is durable and there is no file.
@@ -234,10 +246,7 @@ func (m *mover) index() ([]byte, error) {
 	if _, err := f.ReadAt(b, info.Size()-int64(len(b))); err != nil {
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}
-	if n := len(b) - 4; crc32.Checksum(b[:n], crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(b[n:]) {
-		return nil, errors.New("the index has a wrong crc32c")
-	}
-	return b, nil
+	return sealed("the index", b)
 }
 
 // files lists the shards' files on the disk, open and sealed.
