@@ -21,6 +21,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/exit"
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/link/shm"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/supervise"
 )
 
@@ -55,15 +56,16 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 		return err
 	}
 	defer unwatch()
-	nc, err := bus.Connect(ctx, bus.Options{NATS: opts.NATS, Process: "acquire", Log: logger})
+	book := refusal.New(logger)
+	nc, err := bus.Connect(ctx, bus.Options{NATS: opts.NATS, Process: "acquire", Log: logger, Refusals: book})
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	return serve(ctx, hard, opts, nc, logger)
+	return serve(ctx, hard, opts, nc, book, logger)
 }
 
-func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *nats.Conn, logger *slog.Logger) error {
+func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *nats.Conn, book *refusal.Book, logger *slog.Logger) error {
 	name := string(opts.Camera.Camera)
 	host, err := os.Hostname()
 	if err != nil {
@@ -82,7 +84,7 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *n
 	transport := link.NATS(nc)
 	listener, err := link.Listen(link.ListenerConfig{
 		Transport: transport, Base: "sluice." + name, Timing: link.Timing{Heartbeat: opts.Heartbeat}, Groups: names,
-		Alive: shm.Alive(shmDir, name), Logger: logger,
+		Alive: shm.Alive(shmDir, name), Refusals: book, Logger: logger,
 	})
 	if err != nil {
 		return err
@@ -91,7 +93,7 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *n
 	herald := capture.NewHerald(publisher, logger)
 	dispatcher, err := dispatch.New(dispatch.Config{
 		Listener: listener, Groups: groups, Connected: transport.Connected, JoinTimeout: opts.MemberTimeout, Hung: opts.HungAfter,
-		Reclaim: opts.ReclaimAfter, Note: herald.Note, Logger: logger,
+		Reclaim: opts.ReclaimAfter, Note: herald.Note, Refusals: book, Logger: logger,
 	})
 	if err != nil {
 		return err
@@ -103,7 +105,7 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *n
 			return source.Open(ctx, uri, source.Options{})
 		},
 		Logger: logger, Restarts: opts.Restarts, Heartbeat: opts.Heartbeat, Continue: opts.Restarts > 0 || opts.Start, Host: host,
-		Present: func() []string { return shm.Present(shmDir, name) },
+		Present: func() []string { return shm.Present(shmDir, name) }, Refusals: book,
 	})
 
 	// What serves the run outlives the wish to stop, until the run has drained.
@@ -112,7 +114,7 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *n
 	g, serving := errgroup.WithContext(serving)
 	g.Go(func() error { return dispatcher.Serve(serving) })
 	g.Go(func() error { herald.Run(serving); return nil })
-	service, err := bus.ServeControl(serving, nc, publisher, controller)
+	service, err := bus.ServeControl(serving, nc, publisher, controller, book)
 	if err != nil {
 		stop()
 		return exit.Errorf(exit.Unavailable, "offer the control service: %w", errors.Join(err, g.Wait()))

@@ -14,6 +14,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/exit"
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/member"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/spectrum"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -42,12 +43,15 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 	if err := analysis.LowerPriority(analysis.Niceness); err != nil {
 		logger.Warn("the analysis runs at the priority of the others", "error", err)
 	}
+	book := refusal.New(logger)
 	cfg := member.Config{
 		Group: group, Camera: string(opts.Camera.Camera), Name: name, NATS: opts.NATS,
-		Heartbeat: opts.Heartbeat, Restarts: opts.Restarts, Logger: logger,
+		Heartbeat: opts.Heartbeat, Restarts: opts.Restarts, Logger: logger, Refusals: book,
 	}
 	return member.Run(ctx, hard, getenv, cfg, func(nc *nats.Conn) (member.Work, error) {
-		a, err := analysis.New(settings(opts, analysis.NATS(nc, cfg.Camera, name), logger))
+		settings := settings(opts, analysis.NATS(nc, cfg.Camera, name), logger)
+		settings.Refusals = book
+		a, err := analysis.New(settings)
 		if err != nil {
 			return member.Work{}, &exit.Error{Code: exit.Usage, Err: err}
 		}

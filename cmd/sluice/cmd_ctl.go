@@ -11,6 +11,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/exit"
 	"github.com/sluicedaq/sluice/internal/monitor"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	runpkg "github.com/sluicedaq/sluice/internal/run"
 )
 
@@ -82,8 +83,12 @@ func (c *ctlCmd) answer(p *process, v any, text string, err error) error {
 		return err
 	}
 	if !c.JSON {
-		_, err = fmt.Fprint(p.stdout, text)
-		return err
+		for line := range strings.Lines(text) {
+			if _, err := fmt.Fprintln(p.stdout, refusal.Plain(strings.TrimSuffix(line, "\n"))); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return printJSON(p.stdout, v)
 }

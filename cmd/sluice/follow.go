@@ -28,8 +28,8 @@ const (
 	bereftTime = 90 * time.Second // for the end of a run that has lost a required group
 )
 
-// follower follows one run to its end. Events are only for show and to be quicker: core NATS may lose them, so what
-// counts is asked for.
+// follower follows one run to its end. Events only make it quicker: core NATS may lose them, and anybody may publish
+// them, so what counts is asked for.
 type follower struct {
 	client *bus.Client
 	crew   *crew
@@ -39,7 +39,8 @@ type follower struct {
 	run      frames.RunID
 	store    string
 	armed    bus.Armed
-	finished *runpkg.Summary           // from the event
+	finished bool                      // an event says so
+	polled   time.Time                 // when acquire was asked last
 	last     bus.Status                // of the run
 	bereft   string                    // the required group that has nobody left
 	told     map[*supervise.Child]bool // the children whose end was told
@@ -60,7 +61,7 @@ func newFollower(nc *nats.Conn, client *bus.Client, crew *crew, screen monitor.S
 // follow returns the run's summary when it is over. The end of ctx stops the run, hard does so without a drain.
 func (f *follower) follow(ctx context.Context, hard <-chan struct{}, armed bus.Armed) (*runpkg.Summary, error) {
 	f.run, f.store, f.armed = armed.Spec.Run, armed.Store, armed
-	f.finished, f.away, f.last = nil, time.Time{}, bus.Status{}
+	f.finished, f.away, f.last = false, time.Time{}, bus.Status{}
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	ticker := time.NewTicker(pollEvery)
@@ -152,15 +153,15 @@ func (f *follower) childLost() error {
 	return nil
 }
 
-// event keeps the summary of the finished event; true says that it is time to poll. What else acquire has to tell
-// comes through its log, which does not get lost.
+// event looks for the finished event; true says that it is time to poll. What else acquire has to tell comes through
+// its log, which does not get lost.
 func (f *follower) event(m *nats.Msg) bool {
 	var e bus.Event
 	if err := json.Unmarshal(m.Data, &e); err != nil || e.Run != f.run || e.Kind != bus.EventFinished {
 		return false
 	}
-	f.finished = e.Summary
-	return true
+	f.finished = true
+	return time.Since(f.polled) > pollEvery/4 // however many of them there are
 }
 
 // poll asks acquire how it goes, shows it, repeats what acquire was asked and may not have heard, and returns the
@@ -168,6 +169,7 @@ func (f *follower) event(m *nats.Msg) bool {
 func (f *follower) poll(ctx context.Context) (*runpkg.Summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTime)
 	defer cancel()
+	f.polled = time.Now()
 	s, err := f.client.Status(ctx, bus.RunRequest{})
 	if err != nil {
 		return nil, nil // acquire or the broker is away: the supervisor brings them back or says that it can't
@@ -190,11 +192,15 @@ func (f *follower) poll(ctx context.Context) (*runpkg.Summary, error) {
 		return nil, nil // a run from before is being settled
 	}
 	f.screen.Show(s)
-	switch {
-	case s.LastRun != nil && s.LastRun.Run == f.run:
+	if s.LastRun != nil && s.LastRun.Run == f.run {
 		return f.account(*s.LastRun), fault(s)
-	case f.finished != nil:
-		return f.account(*f.finished), nil
+	}
+	if f.finished { // the event's own account is anybody's: the store has the true one
+		if sum := f.inStore(); sum != nil {
+			return sum, nil
+		}
+	}
+	switch {
 	case f.away.IsZero():
 		f.away = time.Now()
 	case time.Since(f.away) > lostTime:
@@ -219,14 +225,22 @@ func fault(s bus.Status) error {
 
 // fromStore finds the account of a run whose acquire died after its end, before it could tell.
 func (f *follower) fromStore() (*runpkg.Summary, error) {
-	a, err := store.ReadAttributes(vfs.OS{}, f.store)
-	if err == nil && a.Run == f.run && a.Summary != nil {
-		return f.account(*a.Summary), nil
+	if sum := f.inStore(); sum != nil {
+		return sum, nil
 	}
 	if f.last.Captured == 0 {
 		return nil, errNothing
 	}
 	return nil, exit.Errorf(exit.Damaged, "acquire has lost the run: see sluice verify %s", f.store)
+}
+
+// inStore is the account that a finished store has of the run, nil where there is none.
+func (f *follower) inStore() *runpkg.Summary {
+	a, err := store.ReadAttributes(vfs.OS{}, f.store)
+	if err != nil || a.Run != f.run || a.Summary == nil {
+		return nil
+	}
+	return f.account(*a.Summary)
 }
 
 // account adds what only the supervisor knows.

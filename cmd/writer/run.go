@@ -10,6 +10,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/exit"
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/member"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/writer"
 )
 
@@ -33,13 +34,14 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 	name := opts.NameIn(group)
 	logger := opts.Logger(stderr, name)
 	leave := make(chan struct{})
-	w, err := writer.New(writer.Config{Root: opts.Out, Name: name, Logger: logger, Leave: leave})
+	book := refusal.New(logger)
+	w, err := writer.New(writer.Config{Root: opts.Out, Name: name, Logger: logger, Refusals: book, Leave: leave})
 	if err != nil {
 		return &exit.Error{Code: exit.Usage, Err: err}
 	}
 	cfg := member.Config{
 		Group: group, Camera: string(opts.Camera.Camera), Name: name, NATS: opts.NATS,
-		Heartbeat: opts.Heartbeat, Restarts: opts.Restarts, Logger: logger,
+		Heartbeat: opts.Heartbeat, Restarts: opts.Restarts, Logger: logger, Refusals: book,
 	}
 	return member.Run(ctx, hard, getenv, cfg, func(nc *nats.Conn) (member.Work, error) {
 		return member.Work{

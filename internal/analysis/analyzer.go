@@ -94,7 +94,7 @@ func (a *Analyzer) Run(ctx context.Context, r link.Receiver) error {
 // answer answers a batch that another member sent.
 func (a *Analyzer) answer(body []byte) []byte {
 	if s := a.current(); s != nil {
-		return s.answer(body)
+		return s.answer(body, false)
 	}
 	return append([]byte{answerNotHere}, ErrNotCombining.Error()...)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/spectrum"
 )
@@ -32,8 +33,9 @@ type combiner struct {
 	ended    bool
 	closed   bool
 	captured uint64
-	fresh    bool // something came since the last result
-	final    bool // the final result is out, and nothing came since
+	reach    uint64 // one more than the newest frame of the combiner's own member
+	fresh    bool   // something came since the last result
+	final    bool   // the final result is out, and nothing came since
 	n        uint64
 }
 
@@ -55,15 +57,46 @@ func newCombiner(cfg Config, spec run.Spec, tiles *spectrum.Tiles, log *slog.Log
 	}, nil
 }
 
-// merge takes a batch and returns the answer to it.
-func (c *combiner) merge(b Batch) []byte {
+// far is how many frames a batch of another member may be ahead of what the combiner's own member has seen: a frame from
+// beyond would have the series forget all that it has.
+const far = 1 << 20
+
+// reject returns why a batch is not merged, and whether it may be later. c.mu is held.
+func (c *combiner) reject(b Batch, own bool) (later bool, err error) {
 	if b.Rows != c.rows || b.Cols != c.cols {
-		err := fmt.Errorf("%w: a grid of %d x %d tiles, the combiner's has %d x %d", ErrBatch, b.Rows, b.Cols, c.rows, c.cols)
-		return append([]byte{answerRefused}, err.Error()...)
+		return false, fmt.Errorf("%w: a grid of %d x %d tiles, the combiner's has %d x %d", ErrBatch, b.Rows, b.Cols, c.rows, c.cols)
 	}
+	end, known := c.reach+far, c.reach > 0
+	if n := c.spec.Frames; n > 0 && n <= end {
+		end, known = n, true
+	}
+	if c.ended {
+		end, known = c.captured, true
+	}
+	for _, s := range b.Samples {
+		if own || s.Seq < end {
+			continue
+		}
+		return !known, fmt.Errorf("%w: frame %d, the run has come to %d", ErrBatch, s.Seq, c.reach)
+	}
+	return false, nil
+}
+
+// merge takes a batch, the combiner's own member's or another's, and returns the answer to it.
+func (c *combiner) merge(b Batch, own bool) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	switch later, err := c.reject(b, own); {
+	case err != nil && later:
+		return append([]byte{answerNotHere}, err.Error()...)
+	case err != nil:
+		c.cfg.Refusals.Note(refusal.Batch, err)
+		return append([]byte{answerRefused}, err.Error()...)
+	}
 	for _, s := range b.Samples {
+		if own {
+			c.reach = max(c.reach, s.Seq+1)
+		}
 		fresh, err := c.series.Add(s)
 		if err != nil {
 			return append([]byte{answerRefused}, err.Error()...)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/spectrum"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -16,6 +17,8 @@ type Config struct {
 	Member    string // this member's name
 	Messenger Messenger
 	Log       *slog.Logger
+	// Refusals takes down partial results that are not taken; nil is nobody.
+	Refusals *refusal.Book
 
 	// Rows and Cols are the grid of tiles.
 	Rows, Cols int

@@ -10,6 +10,12 @@ import (
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
+// Requests beyond these wait no more: their sender asks again.
+const (
+	pendingBatches = 1024
+	pendingBytes   = 16 << 20
+)
+
 // Messenger is what the analysis needs of the messaging. All methods may be called concurrently.
 type Messenger interface {
 	// Encode fills in m's envelope and returns m as one line of JSON.
@@ -61,9 +67,15 @@ func (m natsMessenger) Request(ctx context.Context, subject string, data []byte)
 
 func (m natsMessenger) Serve(subject string, f func(data []byte) []byte) (func(), error) {
 	sub, err := m.nc.Subscribe(subject, func(msg *nats.Msg) {
+		if !bus.Inbox(msg.Reply) {
+			return // it would be taken for a message of this process's own
+		}
 		// An answer that is lost with the connection is asked for again.
 		_ = msg.Respond(f(msg.Data))
 	})
+	if err == nil {
+		err = sub.SetPendingLimits(pendingBatches, pendingBytes)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("subscribing to %s: %w", subject, err)
 	}

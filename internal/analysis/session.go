@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/spectrum"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -61,7 +62,7 @@ func newSession(ctx context.Context, cfg Config, a link.Armed, r link.Receiver) 
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.sender = &sender{
 		camera: cfg.Camera, member: cfg.Member, messenger: cfg.Messenger, box: s.box,
-		local: s.answer, release: s.release, done: s.settled, log: log,
+		local: func(body []byte) []byte { return s.answer(body, true) }, release: s.release, done: s.settled, log: log,
 	}
 	s.sender.warn.Interval = warnEvery
 	return s, nil
@@ -120,19 +121,22 @@ func (s *session) handOver(old *combiner) {
 	s.log.Info("another member combines from now on", "samples handed over", n)
 }
 
-// answer merges an encoded batch and returns the answer to it. It may be called from any goroutine.
-func (s *session) answer(body []byte) []byte {
+// answer merges an encoded batch, this member's own or another's, and returns the answer to it. It may be called from any
+// goroutine.
+func (s *session) answer(body []byte, own bool) []byte {
 	b, err := DecodeBatch(body)
 	if err != nil {
+		s.cfg.Refusals.Note(refusal.Batch, err)
 		return append([]byte{answerRefused}, err.Error()...)
 	}
 	s.mu.Lock()
 	c := s.combiner
 	s.mu.Unlock()
 	if c == nil || b.Run != s.armed.Spec.Run {
+		s.cfg.Refusals.Count(refusal.Stale, 1)
 		return append([]byte{answerNotHere}, ErrNotCombining.Error()...)
 	}
-	return c.merge(b)
+	return c.merge(b, own)
 }
 
 // take works on frames and sees to it that they are released.

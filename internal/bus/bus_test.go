@@ -21,6 +21,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/bus/bustest"
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -70,7 +71,7 @@ func serve(t *testing.T, srv *bustest.Server) (*camera, *bus.Service) {
 	t.Helper()
 	nc := srv.Connect("acquire")
 	c := &camera{armed: make(chan bus.ArmRequest, 1), release: make(chan struct{}), run: frames.NewRunID()}
-	s, err := bus.ServeControl(t.Context(), nc, bus.NewPublisher(nc, "cam0", "acquire"), c)
+	s, err := bus.ServeControl(t.Context(), nc, bus.NewPublisher(nc, "cam0", "acquire"), c, refusal.New(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

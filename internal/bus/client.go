@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/refusal"
 )
 
 // How long a request may take where the context has no deadline. Arming waits for members.
@@ -17,6 +18,9 @@ const (
 	requestTime = 10 * time.Second
 	armTime     = time.Minute
 )
+
+// maxCode is the largest code that a process can exit with.
+const maxCode = 255
 
 // Client asks a camera's acquire. It is a [Control] too: its methods do what acquire's do, and errors come
 // back with their exit codes. Where nobody answers, the error wraps ErrNoAnswer with code exit.Unavailable.
@@ -91,7 +95,11 @@ func ask[Res any](ctx context.Context, c *Client, verb Verb, request any, limit 
 		if reply.Error == nil {
 			return result, fmt.Errorf("%s: the answer is neither ok nor an error", verb)
 		}
-		return result, &exit.Error{Code: reply.Error.Code, Err: errors.New(reply.Error.Message)}
+		code := reply.Error.Code
+		if code <= exit.OK || code > maxCode { // no answer makes of a refusal a success
+			code = exit.Internal
+		}
+		return result, &exit.Error{Code: code, Err: errors.New(refusal.Clip(reply.Error.Message, maxMessage))}
 	}
 	if err := json.Unmarshal(reply.Result, &result); err != nil {
 		return result, fmt.Errorf("reading the answer to %s: %w", verb, err)

@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/time/rate"
 
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/refusal"
 )
 
 // The times of a connection.
@@ -30,6 +32,8 @@ type Options struct {
 	config.NATS
 	Process string // "acquire", "writer-1", …: the connection's name
 	Log     *slog.Logger
+	// Refusals takes down when messages come faster than they are taken; nil is nobody.
+	Refusals *refusal.Book
 }
 
 // Connect connects to the broker, trying again for ConnectTimeout. The connection then lives until it is
@@ -101,6 +105,7 @@ func (o Options) options() []nats.Option {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	often := &rate.Sometimes{Interval: time.Second}
 	return []nats.Option{
 		nats.Name("sluice " + o.Process),
 		nats.Timeout(dialTime),
@@ -126,7 +131,11 @@ func (o Options) options() []nats.Option {
 			if sub != nil {
 				subject = sub.Subject
 			}
-			log.Warn("NATS reports an error", "subject", subject, "error", err)
+			if errors.Is(err, nats.ErrSlowConsumer) && o.Refusals != nil {
+				o.Refusals.Note(refusal.Dropped, err, "subject", subject)
+				return
+			}
+			often.Do(func() { log.Warn("NATS reports an error", "subject", subject, "error", err) })
 		}),
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/analysis"
 	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/refusal"
 )
 
 // TestSubjectsExamples decodes each JSON example of docs/subjects.md strictly into the type that it is of, and
@@ -95,6 +96,12 @@ func TestSubjectsAreDocumented(t *testing.T) {
 		bus.StateIdle, bus.StateArming, bus.StateWaiting, bus.StateRunning, bus.StatePaused, bus.StateDraining, bus.StateFault,
 	} {
 		words = append(words, string(s))
+	}
+	for _, k := range []refusal.Kind{
+		refusal.Packet, refusal.Join, refusal.Unknown, refusal.Health, refusal.Message, refusal.Offer, refusal.Stale, refusal.Unkept,
+		refusal.Request, refusal.Answer, refusal.Batch, refusal.Result, refusal.Dropped,
+	} {
+		words = append(words, string(k))
 	}
 	for _, w := range words {
 		if !strings.Contains(text, "`"+w+"`") {

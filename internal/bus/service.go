@@ -16,11 +16,23 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
-// flushTime bounds how long a new service waits until the broker knows of it.
-const flushTime = 5 * time.Second
+const (
+	// flushTime bounds how long a new service waits until the broker knows of it.
+	flushTime = 5 * time.Second
+	// pendingRequests and pendingBytes bound the requests for one verb that wait while another is in work. One that is
+	// far too large finds room, so that it is refused with a reason rather than dropped.
+	pendingRequests = 1024
+	pendingBytes    = 12 << 20
+	// maxMessage bounds the message of an error, in bytes.
+	maxMessage = 2048
+)
+
+// errInbox is about a request that would have acquire say something in a place of the asker's choice.
+var errInbox = fmt.Errorf("%w: its answer is to go to a subject that is no inbox", ErrRequest)
 
 // Service is a process's presence among NATS services: it answers $SRV.PING, INFO and STATS, and acquire's
 // also the control subjects.
@@ -44,8 +56,8 @@ func Serve(ctx context.Context, nc *nats.Conn, role, camera, process string) (*S
 
 // ServeControl registers acquire's service and answers the camera's control subjects by c. Each verb is
 // served by a goroutine of its own, so status is answered while arm works. Handlers get a context that ends
-// with ctx and with Close.
-func ServeControl(ctx context.Context, nc *nats.Conn, p *Publisher, c Control) (*Service, error) {
+// with ctx and with Close. book, if not nil, takes down requests that are none.
+func ServeControl(ctx context.Context, nc *nats.Conn, p *Publisher, c Control, book *refusal.Book) (*Service, error) {
 	s, ctx, err := newService(ctx, nc, "acquire", p.camera, p.process)
 	if err != nil {
 		return nil, err
@@ -55,7 +67,15 @@ func ServeControl(ctx context.Context, nc *nats.Conn, p *Publisher, c Control) (
 		VerbArm: handle(c.Arm), VerbStart: handle(c.Start), VerbStop: handle(c.Stop),
 		VerbPause: handle(c.Pause), VerbResume: handle(c.Resume), VerbStatus: handle(c.Status),
 	} {
-		err := group.AddEndpoint(string(verb), micro.HandlerFunc(func(r micro.Request) { s.serve(ctx, p, h, r) }))
+		err := group.AddEndpoint(string(verb), micro.HandlerFunc(func(r micro.Request) {
+			if !Inbox(r.Reply()) {
+				book.Note(refusal.Answer, errInbox, "verb", verb)
+				return
+			}
+			if err := s.serve(ctx, p, h, r); errors.Is(err, ErrRequest) {
+				book.Note(refusal.Request, err, "verb", verb)
+			}
+		}), micro.WithEndpointPendingLimits(pendingRequests, pendingBytes))
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("serving %s: %w", verb, err), s.Close())
 		}
@@ -132,12 +152,18 @@ func runOf(res any) frames.RunID {
 	return frames.RunID{}
 }
 
-// serve answers one request.
-func (s *Service) serve(ctx context.Context, p *Publisher, h handler, r micro.Request) {
+// Inbox reports whether an answer may go to a subject: not to one that means something to Sluice or to NATS, where it
+// would be taken for a message of this process's own.
+func Inbox(subject string) bool {
+	return !strings.HasPrefix(subject, root) && !strings.HasPrefix(subject, "$")
+}
+
+// serve answers one request, and returns the error that it answers with.
+func (s *Service) serve(ctx context.Context, p *Publisher, h handler, r micro.Request) error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return
+		return nil
 	}
 	s.wg.Add(1)
 	s.mu.Unlock()
@@ -151,18 +177,19 @@ func (s *Service) serve(ctx context.Context, p *Publisher, h handler, r micro.Re
 		}
 	}
 	if err != nil {
-		reply.Error = &Error{Code: exit.Code(err), Message: oneLine(err.Error())}
+		reply.Error = &Error{Code: exit.Code(err), Message: refusal.Clip(oneLine(err.Error()), maxMessage)}
 	}
 	b, encodeErr := p.Encode(TypeReply, run, &reply)
 	if encodeErr != nil {
-		return // only a type that JSON can't have gets here; the asker's deadline tells
+		return encodeErr // only a type that JSON can't have gets here; the asker's deadline tells
 	}
 	// An error in sending the answer shows in the service's STATS and as the asker's deadline.
 	if reply.OK {
 		_ = r.Respond(b)
-		return
+		return nil
 	}
 	_ = r.Error(strconv.Itoa(reply.Error.Code), reply.Error.Message, b)
+	return err
 }
 
 // encodeResult encodes a result; a status gets its envelope, as when it is published.

@@ -3,6 +3,7 @@ package bus
 import (
 	"time"
 
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -43,6 +44,8 @@ type Status struct {
 	Restarts int       `json:"restarts"` // of acquire
 	// Goroutines are acquire's: a number that grows for hours is a leak.
 	Goroutines int `json:"goroutines"`
+	// Refused counts what acquire did not take from others, by kind, since it was started.
+	Refused map[refusal.Kind]uint64 `json:"refused,omitempty"`
 
 	Source   string           `json:"source,omitempty"` // without passwords
 	Geometry *frames.Geometry `json:"geometry,omitempty"`
@@ -142,8 +145,10 @@ type MemberStatus struct {
 	Skipped  uint64 `json:"skipped"`
 	RSSBytes int64  `json:"rss_bytes"` // anonymous memory
 	// Goroutines are the member's: a number that grows for hours is a leak.
-	Goroutines int           `json:"goroutines"`
-	Joined     bool          `json:"joined"` // whether acquire has it as a member
-	Work                     // of the run
-	Writer     *WriterStatus `json:"writer,omitempty"`
+	Goroutines int  `json:"goroutines"`
+	Joined     bool `json:"joined"` // whether acquire has it as a member
+	// Refused counts what the member did not take from others, by kind, since it was started.
+	Refused map[refusal.Kind]uint64 `json:"refused,omitempty"`
+	Work                            // of the run
+	Writer  *WriterStatus           `json:"writer,omitempty"`
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/camera"
 	"github.com/sluicedaq/sluice/internal/dispatch"
 	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/pkg/frames"
@@ -31,9 +32,13 @@ func (c *Controller) Arm(ctx context.Context, r bus.ArmRequest) (bus.Armed, erro
 	if err != nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.refused = refusal{r.Run, err}
+		c.refused = unarmed{r.Run, err}
 		c.settle(bus.StateIdle, err.Error())
-		c.cfg.Herald.Event(frames.RunID{}, bus.Event{Kind: bus.EventRefused, Text: err.Error(), Code: exit.Code(err)})
+		if c.telling.Allow() { // the asker knows anyway
+			c.cfg.Herald.Event(frames.RunID{}, bus.Event{Kind: bus.EventRefused, Text: err.Error(), Code: exit.Code(err)})
+		} else {
+			c.cfg.Refusals.Count(refusal.Request, 1)
+		}
 		return bus.Armed{}, err
 	}
 	return armed, nil

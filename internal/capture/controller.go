@@ -4,13 +4,17 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/camera"
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/dispatch"
 	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -35,12 +39,17 @@ type Config struct {
 	Host     string
 	// Present lists the members that live on this host, joined or not. It may be nil.
 	Present func() []string
+	// Refusals are acquire's, for the status.
+	Refusals *refusal.Book
 }
 
 // Controller answers the control service of one camera. Its methods may be called concurrently. Run makes it work.
 type Controller struct {
-	cfg    Config
-	looked chan struct{} // closed when the runs that an earlier acquire left have been taken up
+	cfg     Config
+	looked  chan struct{} // closed when the runs that an earlier acquire left have been taken up
+	shown   shown
+	changes atomic.Uint64 // of the state
+	telling *rate.Limiter // of refused requests
 
 	mu      sync.Mutex // guards what follows
 	state   bus.State
@@ -57,12 +66,12 @@ type Controller struct {
 	resuming bool
 	resumed  bool  // the newest run that was left is this process's own
 	left     error // why that run could not go on
-	refused  refusal
+	refused  unarmed
 	rates    rates
 }
 
-// refusal is the newest arming that failed, of a run whose id the asker chose.
-type refusal struct {
+// unarmed is the newest arming that failed, of a run whose id the asker chose.
+type unarmed struct {
 	run frames.RunID
 	err error
 }
@@ -71,7 +80,10 @@ var _ bus.Control = (*Controller)(nil)
 
 // New returns a Controller in the state idle.
 func New(cfg Config) *Controller {
-	c := &Controller{cfg: cfg, looked: make(chan struct{}), state: bus.StateIdle, since: time.Now(), settled: make(chan struct{}), changed: make(chan struct{})}
+	c := &Controller{
+		cfg: cfg, looked: make(chan struct{}), state: bus.StateIdle, since: time.Now(), settled: make(chan struct{}), changed: make(chan struct{}),
+		shown: shown{limit: rate.NewLimiter(looksPerSecond, looksPerSecond)}, telling: rate.NewLimiter(1, 5),
+	}
 	close(c.settled)
 	return c
 }
@@ -123,6 +135,7 @@ func (c *Controller) end() {
 
 // enter changes the state. c.mu is held.
 func (c *Controller) enter(s bus.State, reason string) {
+	c.changes.Add(1)
 	if c.state != s {
 		c.state, c.since = s, time.Now()
 		close(c.changed)

@@ -112,7 +112,7 @@ func newAcquire(nc *nats.Conn, s setup, open func(context.Context, string) (came
 	a.serving, serving = errgroup.WithContext(serving)
 	a.serving.Go(func() error { return dispatcher.Serve(serving) })
 	a.serving.Go(func() error { herald.Run(serving); return nil })
-	if a.service, err = bus.ServeControl(serving, nc, publisher, a.Controller); err != nil {
+	if a.service, err = bus.ServeControl(serving, nc, publisher, a.Controller, nil); err != nil {
 		a.stop()
 		return nil, errors.Join(err, a.serving.Wait())
 	}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/config"
@@ -22,9 +25,26 @@ type rates struct {
 	rate              bus.Rate
 }
 
-// Status implements bus.Control.
+// looksPerSecond bounds how often a status is gathered for those who ask: it takes locks that the camera loop takes too.
+const looksPerSecond = 100
+
+// shown is the status as it was told last.
+type shown struct {
+	sync.Mutex
+	limit   *rate.Limiter
+	status  bus.Status
+	changes uint64 // the controller's, when the status was gathered
+}
+
+// Status implements bus.Control. Whoever asks faster than a status is gathered is told what the one before was, unless
+// the state has changed since.
 func (c *Controller) Status(context.Context, bus.RunRequest) (bus.Status, error) {
-	return c.status(false), nil
+	c.shown.Lock()
+	defer c.shown.Unlock()
+	if n := c.changes.Load(); n != c.shown.changes || c.shown.limit.Allow() {
+		c.shown.status, c.shown.changes = c.status(false), n
+	}
+	return c.shown.status, nil
 }
 
 // publish publishes the status until ctx ends.
@@ -52,7 +72,8 @@ func (c *Controller) status(measure bool) bus.Status {
 	defer c.mu.Unlock()
 	st := bus.Status{
 		State: c.state, Since: c.since, Reason: c.reason, Software: config.Software(), PID: os.Getpid(),
-		Restarts: c.cfg.Restarts, Goroutines: runtime.NumGoroutine(), LastRun: c.last,
+		Restarts: c.cfg.Restarts, Goroutines: runtime.NumGoroutine(), Refused: c.cfg.Refusals.Counts(),
+		LastRun: c.last,
 	}
 	st.Camera = c.cfg.Camera
 	a := c.cfg.Dispatcher.Account()

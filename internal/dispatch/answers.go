@@ -1,17 +1,30 @@
 package dispatch
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// The bounds of a member's words, in bytes.
+const (
+	maxReason = 1024
+	maxPath   = 4096
 )
 
 // answered takes a member's word on the run.
 func (r *runState) answered(m *member, a link.Ready) {
 	if a.Run != r.spec.Run {
-		r.d.stale++
+		r.d.stale()
+		return
+	}
+	a.Error = refusal.Clip(a.Error, maxReason)
+	if len(a.Path) > maxPath {
+		r.d.cfg.Refusals.Note(refusal.Message, fmt.Errorf("%w: a path of %d bytes", link.ErrProtocol, len(a.Path)), "member", m.name)
 		return
 	}
 	m.answer = a
@@ -51,6 +64,9 @@ func (r *runState) out(m *member) {
 func (r *runState) release(m *member, rel frames.Release) (freed int64, rec slab.Record, ok bool) {
 	slot := int(rel.Slot)
 	g := r.d.cfg.Groups[m.group]
+	if g.Sharded && rel.Outcome == frames.Absent { // it says of a frame neither that it is durable nor that it is lost
+		return 0, rec, false
+	}
 	// The group knows whose frame it is: only then the slot is still that frame's and not being filled anew.
 	if !r.groups[m.group].release(m, rel) {
 		return 0, rec, false
@@ -74,7 +90,7 @@ func (r *runState) releases(m *member, rels []frames.Release) (freed int64) {
 		n, rec, ok := r.release(m, rel)
 		freed += n
 		if !ok {
-			r.d.stale++
+			r.d.stale()
 			continue
 		}
 		if !rel.Outcome.Lost() {
@@ -109,12 +125,12 @@ func (r *runState) settle(m *member, rec frames.LossRecord) int64 {
 	}
 	l, ok := r.shards.settle(m, rec)
 	if !ok {
-		if r.shards.owns(m, rec) && rec.Stage == frames.AtWriter { // found to be damaged when it took the shard over
+		if rec.Stage == frames.AtWriter && r.shards.damaged(m, rec) { // found when it took the shard over
 			r.account(rec.Reason, rec.Count)
 			r.d.note(Fact{Kind: FramesLost, Member: m.name, Loss: rec.Loss})
 			return 0
 		}
-		r.d.stale++
+		r.d.stale()
 		return 0
 	}
 	r.d.note(Fact{Kind: FramesLost, Member: m.name, Loss: l})
@@ -157,6 +173,7 @@ func (r *runState) failed(m *member, f link.Failed) {
 	if f.Run != r.spec.Run || m.failed != "" {
 		return
 	}
+	f.Error = refusal.Clip(f.Error, maxReason)
 	r.d.note(Fact{Kind: MemberFailed, Member: m.name, Reason: f.Error})
 	r.failure = f.Error
 	if f.DiskFull && !r.diskFull {
@@ -183,6 +200,6 @@ func (r *runState) finished(m *member, f link.Finished) {
 		default: // a repeat
 		}
 	default:
-		r.d.stale++
+		r.d.stale()
 	}
 }

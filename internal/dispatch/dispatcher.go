@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -31,8 +32,10 @@ type Config struct {
 	// Reclaim is how long a latest member may keep a frame (2 s).
 	Reclaim time.Duration
 	// Note is told facts as they happen. It must not block and must not call the dispatcher.
-	Note   func(Fact)
-	Logger *slog.Logger
+	Note func(Fact)
+	// Refusals takes down what is not taken of members; nil is nobody.
+	Refusals *refusal.Book
+	Logger   *slog.Logger
 }
 
 // Dispatcher keeps a camera's members and hands frames to them. Its methods may be called concurrently.
@@ -44,8 +47,7 @@ type Dispatcher struct {
 	run     *runState
 	changed chan struct{} // closed and renewed when a member joins, answers or goes
 	// past has the nonce of the newest process of each name, to tell a restart from a link that was lost.
-	past  map[string]string
-	stale uint64 // messages and records that were ignored
+	past map[string]string
 }
 
 // New returns a Dispatcher; Serve makes it work.
@@ -124,7 +126,7 @@ func (d *Dispatcher) serve(ctx context.Context, c link.Conn) error {
 			return nil
 		}
 		if err := d.handle(m, kind, body); err != nil {
-			d.cfg.Logger.Warn("message refused", "member", m.name, "kind", kind, "error", err)
+			d.cfg.Refusals.Note(refusal.Message, err, "member", m.name)
 		}
 	}
 }
@@ -201,6 +203,9 @@ func (d *Dispatcher) leave(m *member, why error) {
 	d.change()
 }
 
+// stale takes down a message or record that was ignored.
+func (d *Dispatcher) stale() { d.cfg.Refusals.Count(refusal.Stale, 1) }
+
 // change wakes those that wait for a change among the members. d.mu is held.
 func (d *Dispatcher) change() {
 	close(d.changed)
@@ -251,14 +256,14 @@ func (d *Dispatcher) handle(m *member, kind frames.Kind, body []byte) error {
 		return nil
 	}
 	if m.gone || r == nil {
-		d.stale++
+		d.stale()
 		return nil
 	}
 	switch kind {
 	case frames.KindReleases, frames.KindSettled, frames.KindSealed, frames.KindFinished:
 		// They bear no run: what comes before the member has agreed to this run is about an earlier one.
 		if !m.ready {
-			d.stale++
+			d.stale()
 			return nil
 		}
 	}
@@ -285,7 +290,7 @@ func (d *Dispatcher) handle(m *member, kind frames.Kind, body []byte) error {
 		as, err := frames.DecodeAssignments(nil, body)
 		for _, a := range as {
 			if !r.seal(m, a) {
-				d.stale++
+				d.stale()
 			}
 		}
 		r.check()

@@ -147,10 +147,30 @@ func (d *Dispatcher) Finish(ctx context.Context, s run.Summary) (run.Summary, er
 		if f.Error != "" {
 			return s, fmt.Errorf("%w: %s", ErrFinish, f.Error)
 		}
-		return f.Summary, nil
+		return account(s, f.Summary)
 	case <-ctx.Done():
 		return s, fmt.Errorf("%w: %w", ErrFinish, ctx.Err())
 	}
+}
+
+// account is acquire's account of a run with what only the store knows. A writer whose figures contradict acquire's, or
+// each other, is not believed.
+func account(s, store run.Summary) (run.Summary, error) {
+	var lost uint64
+	reasons := map[string]uint64{}
+	for state := frames.Durable + 1; state.Lost(); state++ {
+		if n := store.LostByReason[state.String()]; n > 0 {
+			reasons[state.String()] = n
+			lost += n
+		}
+	}
+	if store.Captured != s.Captured || store.Written > s.Captured || store.Written+store.Lost != s.Captured || lost != store.Lost || len(store.Store) > maxPath {
+		return s, fmt.Errorf("%w: the writer's account is of %d frames, %d written and %d lost, of which %d have a reason; the run has %d",
+			ErrFinish, store.Captured, store.Written, store.Lost, lost, s.Captured)
+	}
+	s.Store, s.Written, s.Lost, s.LostByReason = store.Store, store.Written, store.Lost, reasons
+	s.Bytes, s.StoredBytes = store.Bytes, store.StoredBytes
+	return s, nil
 }
 
 // CloseRun ends the run for every member. The slab may go after it.

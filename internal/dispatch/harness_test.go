@@ -17,6 +17,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/link/linktest"
 	"github.com/sluicedaq/sluice/internal/link/shm"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/pkg/backpressure"
@@ -125,7 +126,7 @@ func (h *host) up() {
 	}
 	h.Dispatcher, err = New(Config{
 		Listener: listener, Groups: h.cfg.groups, Connected: transport.Connected, JoinTimeout: h.cfg.join, Hung: h.cfg.hung, Reclaim: h.cfg.reclaim,
-		Logger: slog.New(slog.DiscardHandler),
+		Refusals: refusal.New(nil), Logger: slog.New(slog.DiscardHandler),
 		Note: func(f Fact) {
 			h.mu.Lock()
 			defer h.mu.Unlock()

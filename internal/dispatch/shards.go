@@ -35,6 +35,8 @@ type shard struct {
 	owner *member
 	slots map[uint64]int // by seq: frames not released
 	loss  []*loss        // in order of seq: not settled
+	// spoilt are the ranges that owners have found to be damaged, each frame once.
+	spoilt []frames.Loss
 }
 
 var _ group = (*shards)(nil)
@@ -175,6 +177,27 @@ func (s *shards) send(sh *shard) {
 func (s *shards) owns(m *member, rec frames.LossRecord) bool {
 	sh := s.open[s.r.spec.Shard(rec.Seq)]
 	return sh != nil && sh.owner == m && sh.epoch == rec.Epoch
+}
+
+// damaged takes a member's word that frames which it or an owner before released as durable are not to be had any more.
+// It counts once, and only of frames that were released.
+func (s *shards) damaged(m *member, rec frames.LossRecord) bool {
+	if !s.owns(m, rec) || s.r.spec.Shard(rec.End()-1) != s.r.spec.Shard(rec.Seq) || rec.End() > s.r.next {
+		return false
+	}
+	sh := s.open[s.r.spec.Shard(rec.Seq)]
+	for seq := rec.Seq; seq < rec.End(); seq++ {
+		if _, held := sh.slots[seq]; held {
+			return false
+		}
+	}
+	for _, l := range sh.spoilt {
+		if rec.Seq < l.End() && l.Seq < rec.End() {
+			return false
+		}
+	}
+	sh.spoilt = append(sh.spoilt, rec.Loss)
+	return true
 }
 
 // losing reports whether a frame's loss is on its way to the ledger.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/dispatch/dispatchtest"
 	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -208,11 +209,7 @@ func TestLies(t *testing.T) {
 	liar.Report(frames.KindArmed, "what only acquire says")
 	liar.Report(frames.KindReleases, "no releases")
 	want := uint64(9 + 6 + 10 + 1 + 1) // a member without shards may have finished; a failure in another run is ignored otherwise
-	stale := func() uint64 {
-		h.Dispatcher.mu.Lock()
-		defer h.Dispatcher.mu.Unlock()
-		return h.stale
-	}
+	stale := func() uint64 { return h.Dispatcher.cfg.Refusals.Counts()[refusal.Stale] }
 	h.until("every lie came in", func() bool { return stale() >= want })
 	h.checkAccounts()
 	if a := h.Account(); a.InFlight != before.InFlight || a.Durable != 0 || a.Lost[frames.Missed] != 2 || len(a.Released) != 0 {

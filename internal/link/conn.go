@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -17,9 +18,13 @@ const (
 	// ahead and aheadBytes bound the packets that are kept because an earlier one is missing. The others
 	// come again.
 	ahead      = 4096
-	aheadBytes = 8 << 20
+	aheadBytes = 4 << 20
 	// unreadBytes bounds what is kept for a reader that does not come. What comes beyond is not confirmed.
-	unreadBytes = 8 << 20
+	unreadBytes = 4 << 20
+	// ownBytes of that are a connection's own: the rest must be had from what all connections share.
+	ownBytes = 80 << 10
+	// packetBytes is what keeping a packet takes besides its body.
+	packetBytes = 128
 	// repeatBurst and repeatBytes bound the packets that are sent again at once.
 	repeatBurst = 256
 	repeatBytes = 1 << 20
@@ -54,6 +59,8 @@ type conn struct {
 	join      Join   // of the other end; zero for acquire
 	timing    Timing
 	health    func() Health // what its heartbeats say; nil says nothing
+	room      *room         // for the packets that it keeps; nil has no end
+	book      *refusal.Book
 
 	// What follows is the receiving goroutine's alone.
 	taken []message
@@ -69,9 +76,10 @@ type conn struct {
 	backoff      int        // of Repeat, as a power of two
 	seen         uint64     // every packet up to this number came in
 	waiting      map[uint64]message
-	waitingBytes int
+	waitingBytes int       // all of it from room
 	in           []message // received, in order, not yet asked for
 	inBytes      int
+	inShared     int  // of inBytes what is from room
 	owed         int  // packets that came in since the last confirmation went out
 	dubious      bool // a repeat came in: the other side lacks our confirmation
 	err          error
@@ -84,11 +92,22 @@ type conn struct {
 
 var _ Conn = (*conn)(nil)
 
+// ends is what a connection is made of beside the peer.
+type ends struct {
+	transport Transport
+	subject   string
+	timing    Timing
+	health    func() Health
+	room      *room
+	book      *refusal.Book
+}
+
 // newConn returns a connection. Who makes it runs keep in a goroutine.
-func newConn(id uint64, t Transport, subject string, peer Peer, timing Timing, health func() Health) *conn {
+func newConn(id uint64, e ends, peer Peer) *conn {
 	peer.Heard = time.Now()
 	return &conn{
-		id: id, transport: t, subject: subject, join: peer.Join, timing: timing.withDefaults(), health: health,
+		id: id, transport: e.transport, subject: e.subject, join: peer.Join, timing: e.timing.withDefaults(), health: e.health,
+		room: e.room, book: e.book,
 		peer: peer, waiting: map[uint64]message{},
 		arrived: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		done: make(chan struct{}), finished: make(chan struct{}),
@@ -128,7 +147,8 @@ func (c *conn) Receive(ctx context.Context) (frames.Kind, []byte, error) {
 		}
 		c.mu.Lock()
 		c.taken, c.in = c.in, c.taken[:0]
-		c.next, c.inBytes = 0, 0
+		c.next = 0
+		c.empty()
 		err := c.err
 		c.mu.Unlock()
 		if len(c.taken) > 0 {
@@ -172,8 +192,17 @@ func (c *conn) Err() error {
 // Close implements Conn.
 func (c *conn) Close() error {
 	c.fail(ErrClosed)
+	c.mu.Lock()
+	c.empty() // what is left is read by this side now, or goes with the connection
+	c.mu.Unlock()
 	<-c.finished
 	return nil
+}
+
+// empty gives back the room of what was received. c.mu is held.
+func (c *conn) empty() {
+	c.room.give(c.inShared)
+	c.inBytes, c.inShared = 0, 0
 }
 
 // fail ends the connection with err.
@@ -189,7 +218,8 @@ func (c *conn) end(err error) {
 		return
 	}
 	c.err = err
-	c.out, c.spare, c.waiting = nil, nil, nil
+	c.room.give(c.waitingBytes)
+	c.out, c.spare, c.waiting, c.waitingBytes = nil, nil, nil, 0
 	close(c.done)
 	token(c.arrived)
 }

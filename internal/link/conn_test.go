@@ -71,7 +71,7 @@ func (w *wire) take() []frames.Packet {
 }
 
 func newTestConn(t *testing.T, w *wire) *conn {
-	c := newConn(5, w, "s", Peer{}, Timing{Heartbeat: 2 * time.Hour}, nil)
+	c := newConn(5, ends{transport: w, subject: "s", timing: Timing{Heartbeat: 2 * time.Hour}}, Peer{})
 	go c.keep()
 	t.Cleanup(func() { c.Close() })
 	synctest.Wait()
@@ -238,7 +238,7 @@ func TestAhead(t *testing.T) {
 			in(n, 1)
 			in(n, 1)
 		}
-		if len(c.waiting) != ahead-1 || c.waitingBytes != ahead-1 {
+		if len(c.waiting) != ahead-1 || c.waitingBytes != (ahead-1)*(1+packetBytes) {
 			t.Errorf("%d packets of %d bytes wait, want %d", len(c.waiting), c.waitingBytes, ahead-1)
 		}
 		in(1, 1)
@@ -248,8 +248,8 @@ func TestAhead(t *testing.T) {
 		for n := range uint64(100) {
 			in(ahead+2+n, 1<<20)
 		}
-		if c.waitingBytes != aheadBytes {
-			t.Errorf("%d bytes wait, want %d", c.waitingBytes, aheadBytes)
+		if want := 3 * (1<<20 + packetBytes); c.waitingBytes != want {
+			t.Errorf("%d bytes wait, want %d", c.waitingBytes, want)
 		}
 	})
 }
@@ -269,7 +269,7 @@ func TestHealth(t *testing.T) {
 // A message costs no allocation once the buffers are there, and the buffers are bounded.
 func TestSendAllocates(t *testing.T) {
 	w := discard{}
-	c := newConn(5, w, "s", Peer{}, Timing{}, nil)
+	c := newConn(5, ends{transport: w, subject: "s"}, Peer{})
 	body := make([]byte, 500)
 	n := uint64(0)
 	send := func() {
@@ -324,7 +324,7 @@ func (s stuck) Publish(string, []byte) error {
 // To look at a connection never waits for the network.
 func TestLooksWhileStuck(t *testing.T) {
 	w := stuck{began: make(chan struct{}), release: make(chan struct{})}
-	c := newConn(5, w, "s", Peer{}, Timing{}, nil)
+	c := newConn(5, ends{transport: w, subject: "s"}, Peer{})
 	sent := make(chan error)
 	go func() { sent <- c.Send(frames.KindEnd, nil) }()
 	<-w.began
@@ -350,10 +350,10 @@ func (discard) Connected() bool                                        { return 
 // The listener's answers to requests, one by one.
 func TestAnswers(t *testing.T) {
 	w := &wire{}
-	alive := true
+	dead := false // process 10
 	lis, err := Listen(ListenerConfig{
 		Transport: w, Base: "b", Timing: Timing{Heartbeat: time.Hour}, Groups: []string{"writer"},
-		Alive: func(Join) bool { return alive }, AlivePeriod: time.Hour,
+		Alive: func(j Join) bool { return !dead || j.PID != 10 }, AlivePeriod: time.Hour,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -390,7 +390,7 @@ func TestAnswers(t *testing.T) {
 		{"w0", "m", 3, 11, false, `{"v":1}`},                                                    // the same process again
 		{"w0", "x", 4, 11, false, `{"v":1}`},                                                    // another with its number
 	} {
-		alive = !c.dead
+		dead = c.dead
 		if got := ask(c.name, c.nonce, c.id, c.pid); got != c.want {
 			t.Errorf("request %d: %s, want %s", i, got, c.want)
 		}
@@ -453,7 +453,7 @@ func TestPastConns(t *testing.T) {
 }
 
 func BenchmarkSend(b *testing.B) {
-	c := newConn(5, discard{}, "s", Peer{}, Timing{}, nil)
+	c := newConn(5, ends{transport: discard{}, subject: "s"}, Peer{})
 	body := make([]byte, 32*frames.OfferSize)
 	b.ReportAllocs()
 	for n := uint64(1); b.Loop(); n++ {
@@ -467,7 +467,7 @@ func BenchmarkSend(b *testing.B) {
 }
 
 func BenchmarkReceive(b *testing.B) {
-	c := newConn(5, discard{}, "s", Peer{}, Timing{}, nil)
+	c := newConn(5, ends{transport: discard{}, subject: "s"}, Peer{})
 	body := make([]byte, 32*frames.OfferSize)
 	b.ReportAllocs()
 	for n := uint64(1); b.Loop(); n++ {

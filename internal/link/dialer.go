@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -24,6 +25,8 @@ type DialerConfig struct {
 	Carrier string
 	// Health is what heartbeats say.
 	Health func() Health
+	// Refusals takes down what is not taken; nil is nobody.
+	Refusals *refusal.Book
 }
 
 // dialer is the one implementation of Dialer.
@@ -94,7 +97,12 @@ func (g *joining) wait(ctx context.Context, request []byte) error {
 // packet takes what comes for the member: the answer, and everything behind it.
 func (g *joining) packet(_ string, data []byte) {
 	p, err := frames.DecodePacket(data)
-	if err != nil || p.Conn != g.id {
+	if err != nil {
+		g.cfg.Refusals.Note(refusal.Packet, err, "bytes", len(data))
+		return
+	}
+	if p.Conn != g.id {
+		g.cfg.Refusals.Count(refusal.Unknown, 1)
 		return
 	}
 	if c := g.live.Load(); c != nil {
@@ -108,10 +116,16 @@ func (g *joining) packet(_ string, data []byte) {
 		var w Welcome
 		switch err := decode(p.Kind, p.Body, &w); {
 		case err != nil: // the request is repeated, and answered again
+			g.cfg.Refusals.Note(refusal.Message, err)
 		case w.Refused != "":
-			g.tell(fmt.Errorf("%w: %s", ErrRefused, w.Refused))
+			g.tell(fmt.Errorf("%w: %s", ErrRefused, refusal.Clip(w.Refused, maxReason)))
+		case w.V != version:
+			g.tell(fmt.Errorf("%w: acquire speaks version %d of the link, the member version %d", ErrRefused, w.V, version))
 		default:
-			c := newConn(g.id, g.cfg.Transport, upSubject(g.cfg.Base, g.name), Peer{Carrier: g.cfg.Carrier}, g.cfg.Timing, g.cfg.Health)
+			c := newConn(g.id, ends{
+				transport: g.cfg.Transport, subject: upSubject(g.cfg.Base, g.name), timing: g.cfg.Timing, health: g.cfg.Health,
+				book: g.cfg.Refusals,
+			}, Peer{Carrier: g.cfg.Carrier})
 			g.live.Store(c)
 			go c.keep() // Close waits for it
 			g.tell(nil)

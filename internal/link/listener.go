@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -27,7 +28,9 @@ type ListenerConfig struct {
 	Alive func(Join) bool
 	// AlivePeriod is how often Alive is asked (250 ms).
 	AlivePeriod time.Duration
-	Logger      *slog.Logger
+	// Refusals takes down what is not taken; nil is nobody.
+	Refusals *refusal.Book
+	Logger   *slog.Logger
 }
 
 // listener is the one implementation of Listener.
@@ -37,6 +40,7 @@ type listener struct {
 	stop     context.CancelFunc
 	undo     []func()
 	working  sync.WaitGroup // watch, and keep of every connection
+	room     *room          // for what all connections keep
 	ended    chan struct{}  // closed when Close has done its work
 
 	mu     sync.Mutex // guards what follows
@@ -55,6 +59,8 @@ const (
 	maxMembers = 256
 	// pastConns bounds the numbers of past connections that are remembered.
 	pastConns = 1024
+	// sharedBytes bounds the packets that all connections together keep beyond what is each one's own.
+	sharedBytes = 16 << 20
 )
 
 // Listen opens acquire's door. Members that knew an earlier acquire are told to join again.
@@ -68,7 +74,7 @@ func Listen(cfg ListenerConfig) (Listener, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	l := &listener{
 		cfg: cfg, accepted: make(chan *conn, maxMembers), stop: stop, ended: make(chan struct{}),
-		conns: map[uint64]*conn{}, past: map[uint64]bool{},
+		conns: map[uint64]*conn{}, past: map[uint64]bool{}, room: newRoom(sharedBytes),
 	}
 	for _, s := range []struct {
 		subject string
@@ -108,8 +114,11 @@ func (l *listener) Accept(ctx context.Context) (Conn, error) {
 func (l *listener) packet(subject string, data []byte) {
 	p, err := frames.DecodePacket(data)
 	name := subject[strings.LastIndexByte(subject, '.')+1:]
-	if err != nil || frames.ValidCamera(name) != nil {
-		l.cfg.Logger.Debug("malformed packet ignored", "subject", subject, "bytes", len(data), "error", err)
+	if err == nil {
+		err = frames.ValidCamera(name)
+	}
+	if err != nil {
+		l.cfg.Refusals.Note(refusal.Packet, err, "bytes", len(data))
 		return
 	}
 	l.mu.Lock()
@@ -124,6 +133,7 @@ func (l *listener) packet(subject string, data []byte) {
 	case c != nil && c.join.Name == name:
 		c.handle(p)
 	case !closed && p.Kind != frames.KindReset:
+		l.cfg.Refusals.Count(refusal.Unknown, 1)
 		l.answer(name, frames.KindReset, p.Conn, nil)
 	}
 }
@@ -150,11 +160,14 @@ func (l *listener) join(_ string, data []byte) {
 	if err == nil && p.Kind == frames.KindJoin {
 		err = decode(p.Kind, p.Body, &j)
 	}
-	if err == nil {
-		err = frames.ValidCamera(j.Name)
+	if err == nil && (p.Kind != frames.KindJoin || j.Conn != p.Conn) {
+		err = fmt.Errorf("%w: a packet of kind %d for connection %d asks to join under %d", ErrProtocol, p.Kind, p.Conn, j.Conn)
 	}
-	if err != nil || p.Kind != frames.KindJoin || j.Conn != p.Conn {
-		l.cfg.Logger.Debug("malformed join ignored", "bytes", len(data), "error", err)
+	if err == nil {
+		err = j.valid()
+	}
+	if err != nil {
+		l.cfg.Refusals.Note(refusal.Join, err, "bytes", len(data))
 		return
 	}
 	c, fresh, err := l.admit(j)
@@ -165,6 +178,7 @@ func (l *listener) join(_ string, data []byte) {
 	default:
 		w := Welcome{V: version}
 		if err != nil {
+			l.cfg.Refusals.Note(refusal.Join, err, "name", j.Name, "group", j.Group, "pid", j.PID)
 			w.Refused = err.Error()
 		}
 		body, _ := json.Marshal(w) // a struct of numbers and strings
@@ -184,6 +198,7 @@ func (l *listener) admit(j Join) (c *conn, fresh bool, err error) {
 	if !slices.Contains(l.cfg.Groups, j.Group) {
 		return nil, false, fmt.Errorf("there is no group %q: the groups are %s", j.Group, strings.Join(l.cfg.Groups, ", "))
 	}
+	alive := l.cfg.Alive == nil || l.cfg.Alive(j)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -206,37 +221,49 @@ func (l *listener) admit(j Join) (c *conn, fresh bool, err error) {
 	if len(l.accepted) == cap(l.accepted) { // nobody accepts while members join again and again
 		return nil, false, errBusy
 	}
-	if err := l.replace(j); err != nil {
+	if err := l.free(j, alive); err != nil {
 		return nil, false, err
 	}
+	l.replace(j)
 	if len(l.conns) >= maxMembers {
 		return nil, false, fmt.Errorf("%d members have joined, there is room for no more", maxMembers)
 	}
-	c = newConn(j.Conn, l.cfg.Transport, downSubject(l.cfg.Base, j.Name), Peer{Join: j}, l.cfg.Timing, nil)
+	c = newConn(j.Conn, ends{
+		transport: l.cfg.Transport, subject: downSubject(l.cfg.Base, j.Name), timing: l.cfg.Timing, room: l.room, book: l.cfg.Refusals,
+	}, Peer{Join: j})
 	l.conns[j.Conn] = c
 	l.working.Go(c.keep)
 	return c, true, nil
 }
 
-// replace ends the connection of the member whose name a request bears: the same process has lost it, or another
-// has taken its place. Where death can be known it alone decides; elsewhere the newer one wins. l.mu is held.
-func (l *listener) replace(j Join) error {
+// free refuses a request under a name that another living process has, and, where death can be known, one of a process
+// that does not live: a stranger's, who could take frames until that is seen. l.mu is held.
+func (l *listener) free(j Join, alive bool) error {
 	for _, c := range l.conns {
-		old := c.join
-		if old.Name != j.Name {
+		if old := c.join; old.Name == j.Name && old.Nonce != j.Nonce && old.PID != j.PID && l.cfg.Alive != nil && l.cfg.Alive(old) {
+			return fmt.Errorf("the name %q is taken by process %d", j.Name, old.PID)
+		}
+	}
+	if !alive {
+		return fmt.Errorf("process %d does not hold the lock of the name %q on acquire's host", j.PID, j.Name)
+	}
+	return nil
+}
+
+// replace ends the connection of the member whose name a request bears: the same process has lost it, or another
+// has taken its place. l.mu is held.
+func (l *listener) replace(j Join) {
+	for _, c := range l.conns {
+		if c.join.Name != j.Name {
 			continue
 		}
 		why := ErrReplaced
-		if old.Nonce != j.Nonce {
-			if l.cfg.Alive != nil && old.PID != j.PID && l.cfg.Alive(old) {
-				return fmt.Errorf("the name %q is taken by process %d", j.Name, old.PID)
-			}
+		if c.join.Nonce != j.Nonce {
 			why = ErrPeerDead
 		}
 		c.fail(why)
 		l.forget(c)
 	}
-	return nil
 }
 
 // watch ends the connections of processes that have died.

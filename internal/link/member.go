@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/sluicedaq/sluice/internal/refusal"
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -19,7 +22,11 @@ type MemberConfig struct {
 	Join Join
 	// Claims says what the member still holds, for when it joins again; nil says nothing.
 	Claims func() (frames.RunID, []Claim)
-	Logger *slog.Logger
+	// Camera is the one whose runs the member takes; empty takes any.
+	Camera string
+	// Refusals takes down what is not taken; nil is nobody.
+	Refusals *refusal.Book
+	Logger   *slog.Logger
 }
 
 // Member is the one implementation of Receiver.
@@ -28,8 +35,8 @@ type Member struct {
 
 	// What follows is Next's alone.
 	conn    Conn
-	run     frames.RunID
-	mapping Mapping   // of run; nil between runs
+	spec    run.Spec  // of the run that is mapped; zero between runs
+	mapping Mapping   // nil between runs
 	given   []Mapping // of runs that are over for the consumer once it asks for the next delivery
 
 	mu      sync.Mutex // guards what follows
@@ -87,7 +94,7 @@ func (m *Member) Next(ctx context.Context) (Delivery, error) {
 		}
 		d, err := m.open(ctx, kind, body)
 		if err != nil {
-			m.cfg.Logger.Warn("message refused", "kind", kind, "error", err)
+			m.cfg.Refusals.Note(refusal.Message, err)
 			continue
 		}
 		if d.Kind != 0 {
@@ -149,22 +156,25 @@ func (m *Member) open(ctx context.Context, kind frames.Kind, body []byte) (Deliv
 		err = decode(kind, body, d.Finish)
 	case frames.KindClosed:
 		d.Closed = &Closed{}
-		if err = decode(kind, body, d.Closed); err == nil && d.Closed.Run == m.run {
+		if err = decode(kind, body, d.Closed); err == nil && m.mapping != nil && d.Closed.Run == m.spec.Run {
 			m.giveUp()
 		}
 	default:
 		err = fmt.Errorf("%w: acquire sends no packets of kind %d", ErrProtocol, kind)
+	}
+	if err == nil && m.mapping != nil {
+		err = inRange(&m.spec, &d)
 	}
 	return d, err
 }
 
 // arm maps the run's frames. A run that can't be mapped is refused for the consumer.
 func (m *Member) arm(ctx context.Context, a *Armed) error {
-	if m.mapping != nil && m.run == a.Spec.Run {
-		return nil
+	if m.mapping != nil && m.spec.Run == a.Spec.Run {
+		return m.sameRun(a)
 	}
 	m.giveUp() // offers from here on are of the new run, whether it can be had or not
-	err := sound(a)
+	err := a.sound(m.cfg.Camera)
 	if err == nil {
 		m.mapping, err = m.cfg.Carrier.Open(ctx, *a)
 	}
@@ -173,20 +183,17 @@ func (m *Member) arm(ctx context.Context, a *Armed) error {
 		m.Report(frames.KindReady, Ready{Run: a.Spec.Run, Error: err.Error()})
 		return err
 	}
-	m.run = a.Spec.Run
+	m.spec = a.Spec
 	return nil
 }
 
-// sound refuses a run that consumers would stumble over.
-func sound(a *Armed) error {
-	if err := a.Spec.Geometry.Validate(); err != nil {
-		return fmt.Errorf("%w: %w", ErrProtocol, err)
+// sameRun refuses what says of the run that is mapped that it is another: its frames would be read as something else.
+func (m *Member) sameRun(a *Armed) error {
+	if err := a.sound(m.cfg.Camera); err != nil {
+		return err
 	}
-	if a.Spec.ShardFrames == 0 {
-		return fmt.Errorf("%w: shards of 0 frames", ErrProtocol)
-	}
-	if a.Policy != Lossless && a.Policy != Latest {
-		return fmt.Errorf("%w: policy %q", ErrProtocol, a.Policy)
+	if a.Spec.Geometry != m.spec.Geometry || a.Spec.ShardFrames != m.spec.ShardFrames || a.Spec.Store != m.spec.Store {
+		return fmt.Errorf("%w: run %s is described anew, as another", ErrProtocol, a.Spec.Run.Short())
 	}
 	return nil
 }
@@ -196,7 +203,7 @@ func (m *Member) giveUp() {
 	if m.mapping != nil {
 		m.given = append(m.given, m.mapping)
 	}
-	m.mapping, m.run = nil, frames.RunID{}
+	m.mapping, m.spec = nil, run.Spec{}
 }
 
 // unmap frees what was given up, and with it memory that the next run's slab needs.
@@ -222,7 +229,11 @@ func (m *Member) frames(body []byte) ([]Offered, error) {
 	for _, o := range offers {
 		f, err := m.mapping.Frame(o)
 		if err != nil {
-			m.cfg.Logger.Debug("offer refused", "seq", o.Seq, "slot", o.Slot, "error", err)
+			if errors.Is(err, slab.ErrStale) { // released before, or reclaimed
+				m.cfg.Refusals.Count(refusal.Stale, 1)
+			} else {
+				m.cfg.Refusals.Note(refusal.Offer, err)
+			}
 			continue
 		}
 		list = append(list, Offered{Offer: o, Frame: f})

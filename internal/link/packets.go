@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -49,14 +50,11 @@ func (c *conn) handle(p frames.Packet) {
 	case p.N <= c.seen:
 		c.dubious = true // sent again because our confirmation was lost
 	case p.N == c.seen+1:
-		if c.inBytes < unreadBytes {
-			c.accept(message{p.Kind, p.Body})
+		if !c.accept(message{p.Kind, p.Body}) {
+			c.book.Count(refusal.Unkept, 1)
 		}
-	case p.N-c.seen <= ahead && c.waitingBytes+len(p.Body) <= aheadBytes:
-		if _, again := c.waiting[p.N]; !again {
-			c.waiting[p.N] = message{p.Kind, p.Body}
-			c.waitingBytes += len(p.Body)
-		}
+	default:
+		c.wait(p)
 	}
 	if c.dubious || c.owed >= confirmEvery {
 		token(c.kick)
@@ -66,24 +64,55 @@ func (c *conn) handle(p frames.Packet) {
 // learn takes the other side's state from a heartbeat. c.mu is held.
 func (c *conn) learn(body []byte) {
 	var h Health
-	if json.Unmarshal(body, &h) == nil {
-		c.note(func(p *Peer) { p.Health = h })
+	err := decode(frames.KindHeartbeat, body, &h)
+	if err == nil {
+		err = h.check()
 	}
+	if err != nil {
+		c.book.Note(refusal.Health, err, "member", c.join.Name)
+		return
+	}
+	c.note(func(p *Peer) { p.Health = h })
 }
 
-// accept takes the packet that is next in order, and those that waited for it.
-func (c *conn) accept(m message) {
+// size is what keeping a message takes.
+func (m message) size() int { return len(m.body) + packetBytes }
+
+// accept takes the packet that is next in order, and those that waited for it; false where there is no room for it now.
+func (c *conn) accept(m message) bool {
+	if c.inBytes+m.size() > ownBytes && c.inBytes > 0 { // one packet always goes
+		if c.inBytes >= unreadBytes || !c.room.take(m.size()) {
+			return false
+		}
+		c.inShared += m.size()
+	}
 	for ok := true; ok; {
 		c.seen++
 		c.owed++
 		c.in = append(c.in, m)
-		c.inBytes += len(m.body)
+		c.inBytes += m.size()
 		if m, ok = c.waiting[c.seen+1]; ok {
 			delete(c.waiting, c.seen+1)
-			c.waitingBytes -= len(m.body)
+			c.waitingBytes -= m.size()
+			c.inShared += m.size() // its room goes with it
 		}
 	}
 	token(c.arrived)
+	return true
+}
+
+// wait keeps a packet that an earlier one is missing for, if there is room.
+func (c *conn) wait(p frames.Packet) {
+	if _, again := c.waiting[p.N]; again {
+		return
+	}
+	m := message{p.Kind, p.Body}
+	if p.N-c.seen > ahead || c.waitingBytes+m.size() > aheadBytes || !c.room.take(m.size()) {
+		c.book.Count(refusal.Unkept, 1)
+		return
+	}
+	c.waiting[p.N] = m
+	c.waitingBytes += m.size()
 }
 
 // confirmed forgets the packets up to number n.

@@ -17,6 +17,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/exit"
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/link/shm"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/internal/supervise"
 	"github.com/sluicedaq/sluice/pkg/frames"
@@ -39,6 +40,8 @@ type Config struct {
 	Heartbeat time.Duration
 	Restarts  int // how often a supervisor has started this process again
 	Logger    *slog.Logger
+	// Refusals takes down what the process does not take from others, for the status.
+	Refusals *refusal.Book
 }
 
 // Work is what a member does with its frames. All functions but Run may be called at any time, by several goroutines.
@@ -72,7 +75,7 @@ func Run(ctx context.Context, hard <-chan struct{}, getenv func(string) string, 
 		return err
 	}
 	defer unwatch()
-	nc, err := bus.Connect(ctx, bus.Options{NATS: cfg.NATS, Process: cfg.Name, Log: cfg.Logger})
+	nc, err := bus.Connect(ctx, bus.Options{NATS: cfg.NATS, Process: cfg.Name, Log: cfg.Logger, Refusals: cfg.Refusals})
 	if err != nil {
 		return err
 	}
@@ -105,12 +108,12 @@ func serve(ctx context.Context, hard <-chan struct{}, cfg Config, nc *nats.Conn,
 	m := link.NewMember(link.MemberConfig{ //nolint:contextcheck // a membership lives until its Close
 		Dialer: link.NewDialer(link.DialerConfig{
 			Transport: link.NATS(nc), Base: "sluice." + cfg.Camera, Timing: link.Timing{Heartbeat: cfg.Heartbeat},
-			Carrier: shm.Carrier{}.Name(), Health: work.Health,
+			Carrier: shm.Carrier{}.Name(), Health: work.Health, Refusals: cfg.Refusals,
 		}),
 		Carrier: shm.Carrier{Dir: shmDir},
 		Join:    link.Join{Group: cfg.Group, Name: cfg.Name, PID: os.Getpid(), Host: host, Nonce: rand.Text(), Restarts: cfg.Restarts},
 		Claims:  work.Claims,
-		Logger:  cfg.Logger,
+		Camera:  cfg.Camera, Refusals: cfg.Refusals, Logger: cfg.Logger,
 	})
 	defer func() {
 		if err := m.Close(); err != nil {

@@ -39,7 +39,8 @@ func (s status) run(ctx context.Context) {
 		m := &bus.MemberStatus{
 			Group: s.cfg.Group, PID: os.Getpid(), Software: config.Software(), Restarts: s.cfg.Restarts,
 			Skipped: h.Skipped, RSSBytes: anonymous(), Goroutines: runtime.NumGoroutine(), Joined: s.member.Connected(),
-			Work: bus.Work{Frames: h.Frames, Bytes: h.Bytes, Busy: h.Busy, Starved: h.Starved, Blocked: h.Blocked},
+			Refused: s.cfg.Refusals.Counts(),
+			Work:    bus.Work{Frames: h.Frames, Bytes: h.Bytes, Busy: h.Busy, Starved: h.Starved, Blocked: h.Blocked},
 		}
 		var run frames.RunID
 		if s.work.Status != nil {

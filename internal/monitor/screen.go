@@ -10,13 +10,14 @@ import (
 	"golang.org/x/term"
 
 	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/refusal"
 )
 
 // Screen shows what goes on. Its methods may be called concurrently.
 type Screen interface {
 	// Show replaces the status that is shown.
 	Show(s bus.Status)
-	// Say adds a line that stays.
+	// Say adds a line that stays. What a terminal would obey rather than show is taken out of it.
 	Say(line string)
 	// Close removes the status and frees the terminal.
 	Close()
@@ -69,7 +70,7 @@ func (p *plain) Show(s bus.Status) {
 func (p *plain) Say(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fmt.Fprintln(p.w, line)
+	fmt.Fprintln(p.w, refusal.Clip(line, maxLine))
 }
 
 // Close implements [Screen].

@@ -10,6 +10,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/refusal"
 )
 
 // terminal draws the panel in place, below the lines that were said. It reads no input and changes no mode of the
@@ -37,7 +38,7 @@ func (t *terminal) Show(s bus.Status) {
 func (t *terminal) Say(line string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.draw(line + "\n")
+	t.draw(refusal.Clip(line, maxLine) + "\n")
 }
 
 // Close implements [Screen].

@@ -18,6 +18,7 @@ const gaugeWidth = 30
 
 // Panel is the camera's status at the time now as lines of text, a table of the members among them.
 func Panel(s bus.Status, now time.Time) string {
+	s = plainStatus(s)
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s", s.Camera, strings.ToUpper(string(s.State)))
 	if !s.Since.IsZero() {
@@ -112,6 +113,7 @@ func disk(w *bus.WriterStatus) string {
 
 // Line is the status as one line.
 func Line(s bus.Status) string {
+	s = plainStatus(s)
 	if s.Run.IsZero() {
 		text := fmt.Sprintf("%s %s", s.Camera, s.State)
 		if s.Reason != "" {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"go.uber.org/goleak"
@@ -141,5 +142,43 @@ func TestTerminal(t *testing.T) {
 	screen.Say("last")
 	if got := screenText(t, out.String()); !slices.Equal(got, []string{"first", "second", "last", ""}) {
 		t.Errorf("in the end %q", got)
+	}
+}
+
+// TestNothingForTheTerminal: whatever words a status or a line has, the terminal gets nothing to obey, and no more lines
+// than there are.
+func TestNothingForTheTerminal(t *testing.T) {
+	evil := "\x1b[2J\n\r\x07\u009b31m\u202egnp.exe\x00" + strings.Repeat("x", 1<<20)
+	s := status()
+	lines := strings.Count(Panel(s, time.Unix(1012, 0)), "\n")
+	s.Camera, s.State, s.Reason, s.Budget.Holder, s.Budget.State = evil, bus.State(evil), evil, evil, bus.BudgetState(evil)
+	s.LostByReason = map[string]uint64{evil: 1}
+	s.Members[0].Name, s.Members[0].State, s.Members[1].Writer = evil, evil, &bus.WriterStatus{Fallback: evil}
+	idle := bus.Status{State: bus.State(evil), Reason: evil, LastRun: &run.Summary{EndedBy: evil, Store: evil}}
+	var out bytes.Buffer
+	screen := Open(&out, 0)
+	screen.Say(evil)
+	screen.Show(s)
+	screen.Show(idle)
+	screen.Close()
+	panel := Panel(s, time.Unix(1012, 0))
+	if n := strings.Count(panel, "\n"); n != lines+1 { // and the reason's
+		t.Errorf("%d lines, want %d", n, lines+1)
+	}
+	if n := strings.Count(out.String(), "\n"); n != 3 {
+		t.Errorf("%d lines were said, want 3", n)
+	}
+	for _, text := range []string{panel, Panel(idle, time.Unix(0, 0)), out.String()} {
+		if len(text) > 20_000 {
+			t.Errorf("%d bytes", len(text))
+		}
+		for _, r := range text {
+			if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+				t.Fatalf("%q gets through", r)
+			}
+		}
+	}
+	if len(s.LostByReason) != 1 || s.LostByReason[evil] != 1 {
+		t.Error("the caller's status was changed")
 	}
 }

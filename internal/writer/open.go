@@ -30,6 +30,9 @@ func (r *activeRun) open(ctx context.Context) (s *store.Store, usage bool, err e
 	defer cancel()
 	path := filepath.Join(r.w.cfg.Root, r.spec.Store)
 	for {
+		if err := r.noLink(path); err != nil {
+			return nil, true, err
+		}
 		if a := r.order(); a.Primary == r.w.cfg.Name && !a.Resumed {
 			return r.create(ctx, path, a.NeedBytes)
 		}
@@ -47,6 +50,23 @@ func (r *activeRun) open(ctx context.Context) (s *store.Store, usage bool, err e
 		case <-time.After(openPause):
 		}
 	}
+}
+
+// noLink refuses a name that is a link's, wherever it leads: what the writer touches lies below its root.
+func (r *activeRun) noLink(path string) error {
+	if _, err := r.w.cfg.FS.Stat(path); vfs.IsNotExist(err) {
+		return nil
+	}
+	entries, err := r.w.cfg.FS.ReadDir(r.w.cfg.Root)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == r.spec.Store && e.Type()&fs.ModeSymlink != 0 {
+			return fmt.Errorf("%w: %s is a link", ErrName, path)
+		}
+	}
+	return nil
 }
 
 // create makes the store, if the disk has the room that the run asks for.

@@ -28,6 +28,15 @@ func (w *Writer) Result(kind string, run frames.RunID, result []byte, sync bool)
 	return s.AppendResult(kind, result, sync)
 }
 
+// mine reports whether this writer keeps the results of a run.
+func (w *Writer) mine(run frames.RunID) bool {
+	r := w.current()
+	if r == nil || r.spec.Run != run {
+		return false
+	}
+	return r.order().Primary == w.cfg.Name
+}
+
 // endResults waits for a result that is being kept, and lets no more in.
 func (r *activeRun) endResults() {
 	r.results.Lock()

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/store"
 	"github.com/sluicedaq/sluice/internal/vfs"
@@ -156,13 +157,15 @@ func (r *activeRun) deliver(d link.Delivery) {
 	case frames.KindLosses:
 		for _, l := range d.Losses {
 			if r.spec.Shard(l.Seq) != r.spec.Shard(l.End()-1) {
-				r.w.cfg.Logger.Warn("a loss that spans shards is ignored", "seq", l.Seq, "count", l.Count)
+				r.w.cfg.Refusals.Note(refusal.Message, fmt.Errorf("%w: a loss of %d frames from %d spans shards", link.ErrProtocol, l.Count, l.Seq))
 				continue
 			}
 			r.worker(s, r.spec.Shard(l.Seq), l.Epoch, func(k *worker) { k.losses = append(k.losses, l) })
 		}
 	case frames.KindEvent:
-		if err := s.AppendEvent(d.Event); err != nil {
+		if err := s.AppendEvent(d.Event); errors.Is(err, store.ErrFrame) {
+			r.w.cfg.Refusals.Note(refusal.Message, err)
+		} else if err != nil {
 			r.w.cfg.Logger.Warn("event not written", "error", err)
 		}
 	case frames.KindEnd:
@@ -173,6 +176,10 @@ func (r *activeRun) deliver(d link.Delivery) {
 		r.w.cfg.Logger.Warn("unexpected message", "kind", d.Kind)
 	}
 }
+
+// maxWorkers bounds the shards that are open at a time, each with files and memory of its own: four times as many as
+// acquire gives to one writer, for those that it hears of too late.
+const maxWorkers = 64
 
 // assign makes a worker for a shard. One that works under a lower epoch gives the shard up before.
 func (r *activeRun) assign(s *store.Store, a frames.Assignment) {
@@ -187,6 +194,10 @@ func (r *activeRun) assign(s *store.Store, a frames.Assignment) {
 		return
 	case k == nil && r.sealed[a.Shard] == a.Epoch && a.Epoch != 0: // acquire asks again
 		r.rx.Seal(a)
+		return
+	}
+	if k == nil && len(r.workers) >= maxWorkers {
+		r.w.cfg.Refusals.Note(refusal.Message, fmt.Errorf("%w: shard %d is one more than the %d that a writer takes at a time", link.ErrProtocol, a.Shard, maxWorkers))
 		return
 	}
 	if k != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -25,6 +26,8 @@ type Config struct {
 	// FS is the disk; nil means the real one.
 	FS     vfs.FS
 	Logger *slog.Logger
+	// Refusals takes down what is not taken; nil is nobody.
+	Refusals *refusal.Book
 	// Leave, when closed, asks the writer to go: at once without a run, else when the run is over.
 	Leave <-chan struct{}
 	// LeaveTimeout is how long Leave waits for a run that no frame moves in (default 60 s).
@@ -260,13 +263,15 @@ func (w *Writer) Claims() (frames.RunID, []link.Claim) {
 
 // checkName refuses a store's name that could lead out of the root.
 func checkName(name string) error {
+	const longest = 200 // a file system takes 255 bytes, and some names get an end
+	if len(name) > longest {
+		return fmt.Errorf("%w: it has %d bytes, at most %d are taken", ErrName, len(name), longest)
+	}
 	if name == "" || name != filepath.Base(name) || name[0] == '.' || !filepath.IsLocal(name) {
 		return fmt.Errorf("%w: %q is not a plain folder name", ErrName, name)
 	}
-	for _, c := range []byte(name) {
-		if c < ' ' || c == 0x7f {
-			return fmt.Errorf("%w: %q has control characters", ErrName, name)
-		}
+	if refusal.Plain(name) != name {
+		return fmt.Errorf("%w: %q has control characters", ErrName, name)
 	}
 	return nil
 }

@@ -179,7 +179,14 @@ func oneName(k *kit) {
 	k.ends(member, link.ErrReset)
 	k.both(pair{acquire: acquire2, member: second}, 10, nil)
 	leave()
-	j.Nonce, j.PID = "a third", j.PID+1
+	if k.Alive != nil { // without a sign of life nobody is let in
+		j.Nonce, j.PID = "nobody", j.PID+1
+		if _, err := k.dialer(other).Dial(k.ctx, j); !errors.Is(err, link.ErrRefused) || !strings.Contains(err.Error(), "does not hold") {
+			k.Errorf("a stranger: %v", err)
+		}
+	}
+	k.announce("w0")
+	j.Nonce, j.PID = "a third", os.Getpid()
 	k.dial(up, j)
 	k.ends(acquire2, link.ErrPeerDead)
 }
@@ -353,6 +360,7 @@ func closing(k *kit) {
 	var dialing atomic.Bool
 	dialed := make(chan error)
 	ctx, cancel = context.WithCancel(k.ctx)
+	k.announce("w1")
 	go func() {
 		dialing.Store(true)
 		c, err := k.dialer(up).Dial(ctx, joinOf("w1"))
