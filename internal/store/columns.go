@@ -26,15 +26,34 @@ type column struct {
 	size  int // bytes of a value
 	// put writes a durable frame's value in little-endian order. Lost frames have the fill value 0.
 	put func(b []byte, r record)
+	// take is the inverse of put; nil for what is no part of a record.
+	take func(b []byte, r *record)
 }
 
 func columns() []column {
+	le := binary.LittleEndian
 	return []column{
-		{colDevice, "int64", 8, func(b []byte, r record) { binary.LittleEndian.PutUint64(b, uint64(r.DeviceNS)) }},
-		{colHost, "int64", 8, func(b []byte, r record) { binary.LittleEndian.PutUint64(b, uint64(r.HostNS)) }},
-		{colFrameID, "uint64", 8, func(b []byte, r record) { binary.LittleEndian.PutUint64(b, r.FrameID) }},
-		{colCRC, "uint32", 4, func(b []byte, r record) { binary.LittleEndian.PutUint32(b, r.CRC) }},
-		{colState, "uint8", 1, func(b []byte, _ record) { b[0] = byte(frames.Durable) }},
+		{
+			colDevice, "int64", 8,
+			func(b []byte, r record) { le.PutUint64(b, uint64(r.DeviceNS)) },
+			func(b []byte, r *record) { r.DeviceNS = int64(le.Uint64(b)) },
+		},
+		{
+			colHost, "int64", 8,
+			func(b []byte, r record) { le.PutUint64(b, uint64(r.HostNS)) },
+			func(b []byte, r *record) { r.HostNS = int64(le.Uint64(b)) },
+		},
+		{
+			colFrameID, "uint64", 8,
+			func(b []byte, r record) { le.PutUint64(b, r.FrameID) },
+			func(b []byte, r *record) { r.FrameID = le.Uint64(b) },
+		},
+		{
+			colCRC, "uint32", 4,
+			func(b []byte, r record) { le.PutUint32(b, r.CRC) },
+			func(b []byte, r *record) { r.CRC = le.Uint32(b) },
+		},
+		{colState, "uint8", 1, func(b []byte, _ record) { b[0] = byte(frames.Durable) }, nil},
 	}
 }
 

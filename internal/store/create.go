@@ -42,10 +42,7 @@ func Create(ctx context.Context, fs vfs.FS, path string, spec run.Spec, opts Opt
 // writeDraft makes an empty store in a new folder.
 func writeDraft(fs vfs.FS, root string, spec run.Spec) error {
 	at := layout{root, spec.Geometry.Channels}
-	dirs := []string{root, at.join(imageName), at.join(imageName, "c"), at.join(columnsDir), at.join(ledgerDir), at.join(workDir)}
-	for _, c := range columns() {
-		dirs = append(dirs, at.column(c.name), at.columnChunks(c.name))
-	}
+	dirs := storeFolders(at)
 	for _, d := range dirs {
 		if err := fs.Mkdir(d); err != nil {
 			return err
@@ -55,10 +52,11 @@ func writeDraft(fs vfs.FS, root string, spec run.Spec) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{at.join(metaName), at.work(specName)} {
-		if err := writeSynced(fs, path, group); err != nil {
-			return err
-		}
+	if err := writeSynced(fs, at.join(metaName), group); err != nil {
+		return err
+	}
+	if err := writeSynced(fs, at.work(specName), append(specSum(group), group...)); err != nil {
+		return err
 	}
 	for _, n := range arrayNodes(at, spec, 0) {
 		b, err := encodeMeta(n.meta)
@@ -78,6 +76,15 @@ func writeDraft(fs vfs.FS, root string, spec run.Spec) error {
 		}
 	}
 	return nil
+}
+
+// storeFolders are the folders that every unfinished store has, outer ones first.
+func storeFolders(at layout) []string {
+	dirs := []string{at.root, at.join(imageName), at.join(imageName, "c"), at.join(columnsDir), at.join(ledgerDir), at.join(workDir)}
+	for _, c := range columns() {
+		dirs = append(dirs, at.column(c.name), at.columnChunks(c.name))
+	}
+	return dirs
 }
 
 // node is a folder with a zarr.json.

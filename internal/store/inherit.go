@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
@@ -29,6 +30,11 @@ func (s *Shard) readPublished(journals []journal) (bool, error) {
 	}
 	defer f.Close()
 	spans, err := readIndex(f, s.store.spec.ShardFrames)
+	if errors.Is(err, ErrCorrupt) {
+		if name := s.publisher(journals); name != "" {
+			return false, s.unpublish(name)
+		}
+	}
 	if err != nil {
 		return false, err
 	}
@@ -46,7 +52,12 @@ func (s *Shard) readPublished(journals []journal) (bool, error) {
 			continue
 		}
 		r, ok := known[sp]
-		if !ok || r.Seq != s.first+uint64(i) {
+		if !ok {
+			if r, err = s.fromColumns(uint64(i), sp); err != nil {
+				return false, err
+			}
+		}
+		if r.Seq != s.first+uint64(i) {
 			return false, fmt.Errorf("%w: no journal knows frame %d of the published shard", ErrCorrupt, s.first+uint64(i))
 		}
 		recs = append(recs, r)
@@ -54,6 +65,48 @@ func (s *Shard) readPublished(journals []journal) (bool, error) {
 	s.markDurable(recs)
 	s.setStage(stagePublished)
 	return true, nil
+}
+
+// publisher is the name that the published file had, by the journals: of the last owner whose data file is gone.
+func (s *Shard) publisher(journals []journal) string {
+	best, name := uint64(0), ""
+	for _, j := range journals {
+		data := workName(s.no, j.Epoch, dataKind) + fencedEnd
+		if _, err := s.store.fs.Stat(s.store.at.work(data)); vfs.IsNotExist(err) && (name == "" || j.Epoch > best) {
+			best, name = j.Epoch, data
+		}
+	}
+	return name
+}
+
+// unpublish takes its final name from a file whose index is damaged: what its journal knows is copied as from any other
+// former owner's.
+func (s *Shard) unpublish(name string) error {
+	from := s.store.at.shardFile(s.no)
+	if err := s.store.fs.Rename(from, s.store.at.work(name)); err != nil {
+		return err
+	}
+	if err := s.store.fs.SyncDir(filepath.Dir(from)); err != nil {
+		return err
+	}
+	return s.store.fs.SyncDir(s.store.at.join(workDir))
+}
+
+// fromColumns is the record of a frame of a published shard whose journal is gone: of one that was sealed and has lost
+// its states.
+func (s *Shard) fromColumns(i uint64, sp span) (record, error) {
+	rec := record{Seq: s.first + i, Offset: sp.offset, Size: sp.size}
+	for _, c := range columns() {
+		if c.take == nil {
+			continue
+		}
+		b, err := readColumn(s.store.fs, s.store.at, c, s.no, s.store.spec.ShardFrames)
+		if err != nil {
+			return rec, fmt.Errorf("no journal knows frame %d of the published shard, and its column %s: %w", rec.Seq, c.name, err)
+		}
+		c.take(b[i*uint64(c.size):], &rec)
+	}
+	return rec, nil
 }
 
 func (s *Shard) setStage(st stage) {

@@ -20,7 +20,7 @@ const (
 	lockName   = "lock" // held for a moment by who changes the arrays' lengths
 	liveName   = "live" // held by everybody who has the store open for writing, by recover alone
 	metaName   = "zarr.json"
-	specName   = "spec.json" // what zarr.json was when the store was made, for recover where that is damaged
+	specName   = "spec" // what zarr.json was when the store was made, for recover where that is damaged
 )
 
 // layout makes the paths of one store.

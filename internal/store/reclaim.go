@@ -22,13 +22,15 @@ type formerOwner struct {
 
 // reclaim makes the shard the caller's with what its former owners made durable. damaged has the frames that journals
 // promise and whose chunk is nowhere whole.
-func (r *recovery) reclaim(ctx context.Context, no uint64) (sh *Shard, damaged map[uint64]record, err error) {
+func (r *recovery) reclaim(ctx context.Context, no uint64, found *RecoveredShard) (sh *Shard, damaged map[uint64]record, err error) {
 	owners, next, err := r.owners(ctx, no)
 	if err != nil {
 		return nil, nil, err
 	}
 	damaged = map[uint64]record{}
 	for _, o := range owners {
+		found.Owners++
+		found.TornRecords, found.BadRecords = found.TornRecords+o.Torn, found.BadRecords+o.Damaged
 		for _, rec := range o.Records {
 			damaged[rec.Seq] = rec
 		}
@@ -166,6 +168,7 @@ func (r *recovery) adopt(ctx context.Context, no uint64, owners []formerOwner) (
 	if err != nil {
 		return nil, err
 	}
+	sh.alone = true
 	if err := r.fill(ctx, sh, owners); err != nil {
 		return nil, errors.Join(err, sh.closeFiles())
 	}

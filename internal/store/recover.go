@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/run"
@@ -43,10 +44,32 @@ type Recovery struct {
 	Sealed          uint64 `json:"sealed"`
 	Recovered       uint64 `json:"recovered"`
 	RecoveredFrames uint64 `json:"recovered_frames"`
+	// Shards are those that were completed, at most BadLimit of them.
+	Shards []RecoveredShard `json:"shards"`
+	// Repaired are the files, relative to the store, that were damaged and are written anew.
+	Repaired []string `json:"repaired"`
+	// TornLines is how many ledger lines a crash had cut short.
+	TornLines uint64 `json:"torn_ledger_lines"`
 	// HostLost is how many frames are in the ledger now because nothing was known of them but that they were
 	// captured, Damaged how many because a journal promised them and their chunk is not what was written.
 	HostLost uint64 `json:"host_lost"`
 	Damaged  uint64 `json:"damaged"`
+}
+
+// RecoveredShard is what was found of a shard that was not complete.
+type RecoveredShard struct {
+	Shard uint64 `json:"shard"`
+	// Frames are durable, Lost are in a ledger, HostLost and Damaged among them.
+	Frames   uint64 `json:"frames"`
+	Lost     uint64 `json:"lost"`
+	HostLost uint64 `json:"host_lost"`
+	Damaged  uint64 `json:"damaged"`
+	// Owners is how many writers have left something of it.
+	Owners int `json:"owners"`
+	// TornRecords are records of the commit that a crash cut short, BadRecords those that are damaged although later
+	// ones are whole.
+	TornRecords int `json:"torn_records"`
+	BadRecords  int `json:"bad_records"`
 }
 
 // Recover completes the store of a run that ended without: it makes index, columns and lengths of the open shards from
@@ -55,34 +78,40 @@ type Recovery struct {
 // owners' files are copied. It may be killed at any point and called again; of a finished store it returns the account.
 //
 // The error wraps ErrInUse while a writer has the store open, ErrNotStore where there is none.
-func Recover(ctx context.Context, fs vfs.FS, path string, opts RecoverOptions) (Recovery, error) {
+func Recover(ctx context.Context, disk vfs.FS, path string, opts RecoverOptions) (Recovery, error) {
 	if opts.LockTimeout == 0 {
 		opts.LockTimeout = time.Second
 	}
-	r, err := recoverStore(ctx, fs, path, opts)
+	r, err := recoverStore(ctx, disk, path, opts)
 	if err != nil {
 		return r, fmt.Errorf("recovering %s: %w", path, err)
 	}
 	return r, nil
 }
 
-func recoverStore(ctx context.Context, fs vfs.FS, path string, opts RecoverOptions) (rec Recovery, err error) {
-	a, err := ReadAttributes(fs, path)
+func recoverStore(ctx context.Context, disk vfs.FS, path string, opts RecoverOptions) (rec Recovery, err error) {
+	a, damaged, err := KnownAttributes(disk, path)
 	if err != nil {
 		return rec, err
 	}
-	s, err := newStore(fs, path, a.Spec, Options{Writer: recoverName, LockTimeout: opts.LockTimeout})
+	s, err := newStore(disk, path, a.Spec, Options{Writer: recoverName, LockTimeout: opts.LockTimeout})
 	if err != nil {
 		return rec, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	rec = Recovery{V: 1, Store: path, Run: a.Run}
+	rec = Recovery{V: 1, Store: path, Run: a.Run, Shards: []RecoveredShard{}, Repaired: []string{}}
 	if !a.Finished {
 		if err := s.fs.Mkdir(s.at.join(workDir)); err != nil && !vfs.IsExist(err) {
 			return rec, err
 		}
-		if err := s.hold(ctx, fs.Lock); err != nil {
+		if err := s.hold(ctx, disk.Lock); err != nil {
 			return rec, err
+		}
+		r := recovery{store: s, opts: opts, found: &rec}
+		if damaged != nil {
+			if err := r.repair(metaName, rootMeta(a)); err != nil {
+				return rec, err
+			}
 		}
 		if a, err = s.attributes(); err != nil { // it may have been finished meanwhile
 			return rec, err
@@ -116,9 +145,13 @@ type recovery struct {
 func (r *recovery) shards(ctx context.Context) (captured uint64, err error) {
 	s := r.store
 	v := &survey{fs: s.fs, at: s.at, attrs: Attributes{Spec: s.spec}}
+	if err := r.repairArrays(); err != nil {
+		return 0, err
+	}
 	if err := v.run(); err != nil {
 		return 0, err
 	}
+	r.found.TornLines = uint64(v.torn)
 	if err := ignoreNotExist(s.fs.Remove(s.at.work(spareName))); err != nil { // it was set aside for this
 		return 0, err
 	}
@@ -136,11 +169,15 @@ func (r *recovery) shards(ctx context.Context) (captured uint64, err error) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		switch _, err := readStates(s.fs, s.at, no, s.spec.ShardFrames); {
+		_, err := readStates(s.fs, s.at, no, s.spec.ShardFrames)
+		if errors.Is(err, ErrCorrupt) {
+			err = r.dropStates(no, captured)
+		}
+		switch {
 		case err == nil:
 			r.found.Sealed++
 		case !vfs.IsNotExist(err):
-			return 0, err
+			return 0, fmt.Errorf("reading the states of shard %d: %w", no, err)
 		default:
 			if err := r.shard(ctx, no, min((no+1)*s.spec.ShardFrames, captured)); err != nil {
 				return 0, err
@@ -153,36 +190,70 @@ func (r *recovery) shards(ctx context.Context) (captured uint64, err error) {
 	return captured, s.grow(ctx)
 }
 
+// dropStates removes a shard's damaged states: without them it is a shard that was published. How many frames there are
+// is kept before, since they may have been the only ones to know.
+func (r *recovery) dropStates(no, captured uint64) error {
+	s := r.store
+	path := s.at.columnChunk(colState, no)
+	r.found.Repaired = append(r.found.Repaired, s.at.within(path))
+	temp, kept := s.at.work("kept"), s.at.work(capturedStart+recoverName)
+	if err := replaceSynced(s.fs, temp, kept, appendCaptured(nil, captured)); err != nil {
+		return err
+	}
+	if err := s.fs.Remove(path); err != nil {
+		return err
+	}
+	return fs.ErrNotExist
+}
+
 // shard seals one shard that has frames up to end.
 func (r *recovery) shard(ctx context.Context, no, end uint64) error {
-	sh, damaged, err := r.reclaim(ctx, no)
+	found := RecoveredShard{Shard: no}
+	sh, damaged, err := r.reclaim(ctx, no, &found)
 	if err != nil {
 		return fmt.Errorf("shard %d: %w", no, err)
 	}
-	if err := sh.relyOn(r.opts.Losses); err != nil {
+	if err := r.seal(ctx, sh, end, damaged, &found); err != nil {
 		return fmt.Errorf("shard %d: %w", no, errors.Join(err, sh.Close()))
+	}
+	r.found.Recovered++
+	r.found.RecoveredFrames += found.Frames
+	r.found.HostLost += found.HostLost
+	r.found.Damaged += found.Damaged
+	if len(r.found.Shards) < BadLimit {
+		r.found.Shards = append(r.found.Shards, found)
+	}
+	return sh.Close()
+}
+
+// seal accounts for every frame of a shard below end and completes it.
+func (r *recovery) seal(ctx context.Context, sh *Shard, end uint64, damaged map[uint64]record, found *RecoveredShard) error {
+	if err := sh.relyOn(r.opts.Losses); err != nil {
+		return err
 	}
 	losses := sh.unaccounted(end, damaged)
 	for _, l := range losses {
 		if l.Reason == frames.Unwritten {
-			r.found.Damaged += l.Count
+			found.Damaged += l.Count
 		} else {
-			r.found.HostLost += l.Count
+			found.HostLost += l.Count
 		}
 	}
 	if len(losses) > 0 {
-		err = sh.Commit(ctx, nil, losses)
-	}
-	if err == nil {
-		err = sh.Seal(ctx, end)
-	}
-	for seq := sh.first; err == nil && seq < end; seq++ {
-		if sh.State(seq) == frames.Durable {
-			r.found.RecoveredFrames++
+		if err := sh.Commit(ctx, nil, losses); err != nil {
+			return err
 		}
 	}
-	r.found.Recovered++
-	return errors.Join(err, sh.Close())
+	if err := sh.Seal(ctx, end); err != nil {
+		return err
+	}
+	for seq := sh.first; seq < end; seq++ {
+		if sh.State(seq) == frames.Durable {
+			found.Frames++
+		}
+	}
+	found.Lost = end - sh.first - found.Frames
+	return nil
 }
 
 // unaccounted are the shard's frames below end that are neither durable nor in a ledger, as losses: those that a

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,6 +73,11 @@ func TestRecover(t *testing.T) {
 		}
 		if i == 0 {
 			want.Sealed, want.Recovered, want.RecoveredFrames, want.HostLost = 1, 3, 4, 3
+			want.Shards = []store.RecoveredShard{
+				{Shard: 1, Frames: 3, Lost: 1, HostLost: 1, Owners: 1}, // the second owner has copied what the first had
+				{Shard: 2, Lost: 4, HostLost: 1, Owners: 1},
+				{Shard: 3, Frames: 1, Lost: 1, HostLost: 1, Owners: 1},
+			}
 		}
 		if fmt.Sprint(r) != fmt.Sprint(want) {
 			t.Errorf("recovery %d found %+v, want %+v", i, r, want)
@@ -262,30 +270,93 @@ func TestRecoverIsKilled(t *testing.T) {
 	t.Logf("%d crashes of recoveries", len(crashes))
 }
 
-// TestRecoverWithFaults has each operation of a recovery fail: it says so, and the next one does what is left.
-func TestRecoverWithFaults(t *testing.T) {
+// TestSweepRecover has each operation of a recovery fail, in each way: it says so in one error, and the next one comes to
+// what an undisturbed one does, from the disk as it is or as a crash leaves it.
+func TestSweepRecover(t *testing.T) {
 	disk := newDisk(t)
 	left(t, disk, sweepPath, nil)
 	a, err := store.ReadAttributes(disk, sweepPath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, failed := 0, true; failed; i++ {
-		c := disk.Crash(uint64(i))
-		failed = false
-		fs := vfs.NewFault(c, 0, func(op vfs.Op) vfs.Injection {
-			if op.N == i {
-				failed = true
-				return []vfs.Injection{vfs.IO, vfs.Full, vfs.Late, vfs.Short}[i%4]
+	for _, kind := range []vfs.Injection{vfs.IO, vfs.Full, vfs.Short, vfs.Late, vfs.Slow} {
+		t.Run(kind.String(), func(t *testing.T) {
+			t.Parallel()
+			faults, failed := 0, 0
+			for i, hit := 0, true; hit; i++ {
+				c := disk.Crash(uint64(i))
+				var op vfs.Op
+				hit = false
+				faulty := vfs.NewFault(c, time.Millisecond, func(o vfs.Op) vfs.Injection {
+					if o.N != i {
+						return vfs.Pass
+					}
+					hit, op = true, o
+					return kind
+				})
+				_, err := store.Recover(t.Context(), faulty, sweepPath, store.RecoverOptions{})
+				what := fmt.Sprintf("%s at operation %d (%s %s)", kind, i, op.Name, op.Path)
+				switch {
+				case err == nil:
+				case !hit || kind == vfs.Slow:
+					t.Fatalf("%s: %v", what, err)
+				case kind == vfs.Full && !vfs.IsFull(err) || kind != vfs.Full && !errors.Is(err, syscall.EIO):
+					t.Fatalf("%s: the error does not say so: %v", what, err)
+				case strings.Contains(err.Error(), "\n"):
+					t.Fatalf("%s: more than one error: %v", what, err)
+				default:
+					failed++
+				}
+				faults++
+				if i%2 == 1 {
+					c = c.Crash(uint64(i))
+				}
+				if captured, durable, err := recovered(t.Context(), c, a.Spec, leftLost()); err != nil || captured != 14 || durable != 7 {
+					t.Fatalf("%s: %d frames, %d durable, %v", what, captured, durable, err)
+				}
 			}
-			return vfs.Pass
+			t.Logf("%d faults, %d ended the recovery; frames durable after the next 7 of 7", faults, failed)
 		})
-		_, err := store.Recover(t.Context(), fs, sweepPath, store.RecoverOptions{})
-		if err != nil && !failed {
+	}
+}
+
+// TestSweepVerify has each operation of a verification fail: it never says that a store is sound which it could not
+// read, and changes nothing.
+func TestSweepVerify(t *testing.T) {
+	whole, cut := newDisk(t), newDisk(t)
+	if err := wholeRun(t, whole, testSpec()); err != nil {
+		t.Fatal(err)
+	}
+	left(t, cut, sweepPath, nil)
+	faults := 0
+	for name, disk := range map[string]*vfs.Mem{"finished": whole, "unfinished": cut} {
+		want, err := store.Verify(t.Context(), disk, sweepPath, store.VerifyOptions{})
+		if err != nil {
 			t.Fatal(err)
 		}
-		if captured, durable, err := recovered(t.Context(), c.Crash(uint64(i)), a.Spec, leftLost()); err != nil || captured != 14 || durable != 7 {
-			t.Fatalf("after a fault at operation %d: %d frames, %d durable, %v", i, captured, durable, err)
+		for _, kind := range []vfs.Injection{vfs.IO, vfs.Late, vfs.Slow} {
+			for i, hit := 0, true; hit; i++ {
+				var op vfs.Op
+				hit = false
+				faulty := vfs.NewFault(disk, time.Millisecond, func(o vfs.Op) vfs.Injection {
+					switch {
+					case o.N == i:
+						hit, op = true, o
+						return kind
+					case !slices.Contains([]string{"open", "read", "stat", "read folder", "close", "lock"}, o.Name):
+						t.Errorf("verify does %s %s", o.Name, o.Path)
+					}
+					return vfs.Pass
+				})
+				r, err := store.Verify(t.Context(), faulty, sweepPath, store.VerifyOptions{Parallel: 1})
+				faults++
+				same := fmt.Sprint(r) == fmt.Sprint(want)
+				harmless := kind != vfs.IO || !hit || slices.Contains([]string{"stat", "close", "lock"}, op.Name)
+				if err != nil && (kind == vfs.Slow || !errors.Is(err, syscall.EIO)) || err == nil && !same && r.OK || err == nil && !harmless && same {
+					t.Fatalf("%s: %s at operation %d (%s %s): %v, %+v", name, kind, i, op.Name, op.Path, err, r)
+				}
+			}
 		}
 	}
+	t.Logf("%d faults", faults)
 }

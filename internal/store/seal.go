@@ -39,6 +39,9 @@ func (s *Shard) seal(ctx context.Context, end uint64) error {
 		if err := s.syncFolders(); err != nil {
 			return err
 		}
+		if err := s.overtaken(); err != nil {
+			return err
+		}
 		if err := s.writeColumns(); err != nil {
 			return err
 		}
@@ -118,6 +121,27 @@ func (s *Shard) syncFolders() error {
 	for _, d := range folders {
 		if err := s.store.fs.SyncDir(d); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// overtaken returns ErrFenced where a newer owner has the shard: it may have taken a published file back whose index was
+// damaged, and other columns are right then.
+func (s *Shard) overtaken() error {
+	if s.alone {
+		return nil
+	}
+	ws, err := s.files()
+	if err != nil {
+		if vfs.IsNotExist(err) && s.gone(s.store.at.join(workDir)) {
+			return fmt.Errorf("%w: %w", ErrFenced, err) // the store was finished meanwhile
+		}
+		return err
+	}
+	for _, w := range ws {
+		if w.kind == journalKind && w.epoch > s.epoch {
+			return fmt.Errorf("%w: epoch %d", ErrFenced, w.epoch)
 		}
 	}
 	return nil

@@ -31,6 +31,7 @@ type Shard struct {
 	sync    *flight // data and journal
 	indexed bool    // the data file has its index; Seal's own, as sealing
 	sealing bool    // what is written now is no frame
+	alone   bool    // nobody else works on the store: epochs mean nothing
 
 	space struct {
 		sync.Mutex

@@ -103,7 +103,7 @@ func (v *survey) surveySealed() error {
 	}
 	states, err := readStates(v.fs, v.at, last, v.attrs.ShardFrames)
 	if errors.Is(err, ErrCorrupt) || vfs.IsNotExist(err) {
-		v.captured = max(v.captured, last*v.attrs.ShardFrames)
+		v.captured = max(v.captured, last*v.attrs.ShardFrames+v.chunksOf(last))
 		return nil
 	}
 	if err != nil {
@@ -111,4 +111,22 @@ func (v *survey) surveySealed() error {
 	}
 	v.captured = max(v.captured, last*v.attrs.ShardFrames+filled(states))
 	return nil
+}
+
+// chunksOf is how many frames a shard has up to the last that its index knows, 0 where that can't be read.
+func (v *survey) chunksOf(no uint64) uint64 {
+	f, err := v.fs.OpenFile(v.at.shardFile(no), 0)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	spans, err := readIndex(f, v.attrs.ShardFrames)
+	if err != nil {
+		return 0
+	}
+	n := len(spans)
+	for n > 0 && spans[n-1].empty() {
+		n--
+	}
+	return uint64(n)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -27,7 +28,7 @@ type VerifyOptions struct {
 // changes nothing, and reads past the page cache what it can: what the disk has, not what is remembered of it. An error
 // means that the store could not be read at all; what is wrong with a store that can is in the report.
 func Verify(ctx context.Context, fs vfs.FS, path string, opts VerifyOptions) (Report, error) {
-	a, err := ReadAttributes(fs, path)
+	a, damaged, err := KnownAttributes(fs, path)
 	if err != nil {
 		return Report{}, fmt.Errorf("verifying: %w", err)
 	}
@@ -35,6 +36,9 @@ func Verify(ctx context.Context, fs vfs.FS, path string, opts VerifyOptions) (Re
 	v.found.report = Report{
 		V: 1, Store: path, Run: a.Run, Finished: a.Finished,
 		LostByReason: map[string]uint64{}, Bad: []BadRange{}, Problems: []string{},
+	}
+	if damaged != nil {
+		v.found.problem("%s is not what was written", metaName)
 	}
 	if err := v.run(ctx); err != nil {
 		return Report{}, fmt.Errorf("verifying %s: %w", path, err)
@@ -66,8 +70,14 @@ func (v *verifier) run(ctx context.Context) error {
 		}
 		shards = min(shards, v.states)
 	}
-	if n, err := readLength(v.fs, v.at.join(imageName)); err == nil {
-		v.found.report.ReadableUntil = n
+	readable, err := readLength(v.fs, v.at.join(imageName))
+	switch {
+	case err == nil:
+		v.found.report.ReadableUntil = readable
+	case !errors.Is(err, ErrCorrupt) && !vfs.IsNotExist(err):
+		return err
+	case !v.attrs.Finished: // else its checksum tells
+		v.found.problem("%s is damaged", filepath.Join(imageName, metaName))
 	}
 	v.found.report.Captured = v.captured
 	parallel := v.opts.Parallel
