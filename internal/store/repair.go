@@ -19,6 +19,9 @@ func KnownAttributes(fs vfs.FS, path string) (a Attributes, damaged, err error) 
 	}
 	b, specErr := readFile(fs, at.work(specName), maxMeta)
 	if specErr != nil {
+		if err == nil && !errors.Is(specErr, ErrCorrupt) {
+			err = ignoreNotExist(specErr)
+		}
 		return a, nil, err
 	}
 	line, written, _ := bytes.Cut(b, []byte{'\n'})
