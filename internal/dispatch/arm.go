@@ -80,8 +80,8 @@ func (d *Dispatcher) begin(c RunConfig) (*runState, error) {
 	r := &runState{
 		d: d, spec: c.Slab.Spec(), slab: c.Slab, budget: c.Budget, reserve: c.Reserve,
 		lent: make([]uint8, c.Slab.Slots()), head: make([]string, len(d.cfg.Groups)),
-		created: c.Resumed && c.Slab.Captured() > 0, need: c.NeedBytes, drained: make(chan struct{}), done: make(chan link.Finished, 1),
-		lostAll: make(chan struct{}), full: make(chan struct{}),
+		resumed: c.Resumed, away: map[string]absence{}, created: c.Resumed && c.Slab.Captured() > 0, need: c.NeedBytes,
+		drained: make(chan struct{}), done: make(chan link.Finished, 1), lostAll: make(chan struct{}), full: make(chan struct{}),
 	}
 	for i, g := range d.cfg.Groups {
 		switch {
@@ -121,37 +121,51 @@ func (d *Dispatcher) begin(c RunConfig) (*runState, error) {
 	return r, nil
 }
 
-// agreed is nil when each group has as many members as it requires; pending is set while others, who are not hung,
+// agreed is nil when each group has as many members as it needs; pending is set while others, who are not hung,
 // have not answered. An error wrapping ErrNoMember may pass.
 func (r *runState) agreed() (pending bool, err error) {
 	now := time.Now()
 	for i, g := range r.d.cfg.Groups {
 		ready, silent := 0, ""
+		var refused error
 		for _, m := range r.d.members {
 			if m.group != i || m.gone {
 				continue
 			}
 			switch {
-			case m.failed != "" && g.Required > 0 && m.answer.Usage:
-				return false, fmt.Errorf("%w: %s", ErrRefusedUsage, m.failed)
-			case m.failed != "" && m.answer.DiskFull && g.Required > 0:
-				return false, fmt.Errorf("%w: %s", ErrRefusedFull, m.failed)
-			case m.failed != "" && g.Required > 0:
-				return false, fmt.Errorf("%w by %s: %s", ErrRefused, m.name, m.failed)
+			case m.failed != "":
+				if refused == nil {
+					refused = m.refusal()
+				}
 			case m.ready:
 				ready++
-			case m.failed == "":
+			default:
 				silent = m.name
 				pending = pending || !m.hung(now, r.d.cfg.Hung)
 			}
 		}
+		need := r.needs(g)
 		switch {
-		case ready >= g.Required:
+		case refused != nil && g.Required > 0 && (!r.resumed || ready < need && silent == ""):
+			return false, refused
+		case ready >= need:
 		case silent != "":
 			err = fmt.Errorf("%w: %s %s has not answered", ErrNoMember, g.Name, silent)
 		default:
-			err = fmt.Errorf("%w: %d of %d %s processes have joined", ErrNoMember, ready, g.Required, g.Name)
+			err = fmt.Errorf("%w: %d of %d %s processes have joined", ErrNoMember, ready, need, g.Name)
 		}
 	}
 	return pending, err
+}
+
+// needs is how many members of a group must agree. A run that goes on needs one that writes it: it has frames, and the
+// others come back when they can.
+func (r *runState) needs(g Group) int {
+	switch {
+	case !r.resumed:
+		return g.Required
+	case g.Sharded:
+		return min(g.Required, 1)
+	}
+	return 0
 }

@@ -17,8 +17,9 @@ func (r *runState) advance(now time.Time) {
 
 // check looks whether the run has drained, and whether a group that it can't do without is beyond hope.
 func (r *runState) check() {
+	now := time.Now()
 	for i, g := range r.d.cfg.Groups {
-		if (g.Required > 0 || g.Sharded) && r.created && r.failure != "" && !r.hope(i) {
+		if (g.Required > 0 || g.Sharded) && r.created && r.failure != "" && !r.hope(i, now) {
 			select {
 			case <-r.lostAll:
 			default:
@@ -57,8 +58,14 @@ func (r *runState) tellEnd() {
 	}
 }
 
-// hope reports whether a group has a member that has not failed, or none at all: one that died comes back.
-func (r *runState) hope(g int) bool {
+// hope reports whether a group has a member that has not failed, or none at all: one that died comes back. Beside members
+// that have failed one that died is waited for only so long.
+func (r *runState) hope(g int, now time.Time) bool {
+	for _, a := range r.away {
+		if a.group == g && now.Sub(a.since) < r.d.cfg.JoinTimeout {
+			return true
+		}
+	}
 	n := 0
 	for _, m := range r.d.members {
 		if m.group == g {

@@ -165,6 +165,7 @@ func (d *Dispatcher) join(c link.Conn) *member {
 		d.remove(d.members[before])
 	}
 	if r := d.run; r != nil {
+		delete(r.away, m.name)
 		r.claim(m)
 		r.arm(m)
 		r.advance(time.Now())
@@ -178,6 +179,9 @@ func (d *Dispatcher) remove(m *member) {
 	m.gone, m.ready = true, false
 	d.members = slices.DeleteFunc(d.members, func(o *member) bool { return o == m })
 	if d.run != nil {
+		if m.failed == "" {
+			d.run.away[m.name] = absence{m.group, time.Now()}
+		}
 		d.run.groups[m.group].gone(m)
 		d.run.rehead(m.group)
 	}

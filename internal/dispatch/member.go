@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/link"
@@ -42,20 +43,30 @@ func (m *member) hung(now time.Time, limit time.Duration) bool {
 	return now.Sub(m.conn.Peer().Heard) > limit
 }
 
-// pick returns the member with the least in hand, one that is not hung before one that is; nil where there is
-// none that takes frames.
+// refusal is the error of a member that refused the run.
+func (m *member) refusal() error {
+	switch {
+	case m.answer.Usage:
+		return fmt.Errorf("%w: %s", ErrRefusedUsage, m.failed)
+	case m.answer.DiskFull:
+		return fmt.Errorf("%w: %s", ErrRefusedFull, m.failed)
+	}
+	return fmt.Errorf("%w by %s: %s", ErrRefused, m.name, m.failed)
+}
+
+// takes reports whether a member may be given more: one that is hung keeps what it has. What only it could have waits
+// for it, or for another who comes back.
+func (d *Dispatcher) takes(m *member, g int, now time.Time) bool {
+	return m.group == g && m.ready && !m.gone && m.failed == "" && !m.hung(now, d.cfg.Hung)
+}
+
+// pick returns the member with the least in hand; nil where there is none that takes frames.
 func (d *Dispatcher) pick(g int) *member {
 	var best *member
-	var bestHung bool
 	now := time.Now()
 	for _, m := range d.members {
-		if m.group != g || !m.ready || m.gone || m.failed != "" {
-			continue
-		}
-		hung := m.hung(now, d.cfg.Hung)
-		if best == nil || bestHung && !hung ||
-			bestHung == hung && (m.outstanding < best.outstanding || m.outstanding == best.outstanding && m.joined.Before(best.joined)) {
-			best, bestHung = m, hung
+		if d.takes(m, g, now) && (best == nil || m.outstanding < best.outstanding || m.outstanding == best.outstanding && m.joined.Before(best.joined)) {
+			best = m
 		}
 	}
 	return best

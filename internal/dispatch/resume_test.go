@@ -65,6 +65,29 @@ func TestAcquireRestarts(t *testing.T) {
 	}
 }
 
+// TestGoesOnWithFewer: a run that has begun needs one writer to go on, whatever it needed to begin, and is not held up
+// by one that refuses it.
+func TestGoesOnWithFewer(t *testing.T) {
+	three := writers
+	three.Required = 3
+	h := newHost(t, setup{groups: []Group{three, {Name: "analyze", Policy: link.Latest, Required: 1}}, slots: 16, spare: 2})
+	w1, w2, w3 := h.holder("w1"), h.holder("w2"), h.holder("w3")
+	a := h.viewer("a1", false)
+	h.arm()
+	h.put(12)
+	h.until("all is out", func() bool { return len(w1.Held())+len(w2.Held())+len(w3.Held()) == 12 })
+	h.down()
+	for _, c := range []*dispatchtest.Consumer{w2, w3, a} {
+		c.Die()
+	}
+	h.restart()
+	h.consumer(dispatchtest.Config{Group: "writer", Name: "w4", Disk: h.disk, Refuse: "not here"})
+	h.resume(2)
+	h.until("one has all", func() bool { return len(w1.Held()) == 12 })
+	w1.Answer(frames.Durable)
+	h.drain()
+}
+
 // raw is a member that says what its test writes.
 type raw struct {
 	link.Conn

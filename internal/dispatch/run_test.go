@@ -391,6 +391,67 @@ func TestHopeless(t *testing.T) {
 	h.CloseRun()
 }
 
+// TestOneFailsAnotherDies: a writer that died comes back, and takes what the one that failed can't.
+func TestOneFailsAnotherDies(t *testing.T) {
+	h := newHost(t, setup{slots: 16})
+	w1, w2 := h.holder("w1"), h.holder("w2")
+	h.arm()
+	h.put(8)
+	h.until("all is out", func() bool { return len(w1.Held()) == 4 && len(w2.Held()) == 4 })
+	w1.Fail("disk is broken", false)
+	h.until("w2 has all", func() bool { return len(w2.Held()) == 8 })
+	w2.Die()
+	h.until("it is gone", func() bool { return h.member("w2") == nil })
+	if isClosed(h.Hopeless()) {
+		t.Fatal("hopeless with a writer that comes back")
+	}
+	h.writer("w2")
+	h.drain()
+	if isClosed(h.Hopeless()) {
+		t.Error("hopeless after it came back")
+	}
+}
+
+// TestOneFailsAnotherStaysAway: beside a writer that failed one that died is waited for only so long.
+func TestOneFailsAnotherStaysAway(t *testing.T) {
+	h := newHost(t, setup{slots: 16, join: 300 * time.Millisecond})
+	w1, w2 := h.holder("w1"), h.holder("w2")
+	h.arm()
+	h.put(8)
+	w1.Fail("disk is broken", false)
+	h.until("w2 has all", func() bool { return len(w2.Held()) == 8 })
+	w2.Die()
+	select {
+	case <-h.Hopeless():
+	case <-time.After(dispatchtest.Patience):
+		t.Fatal("not hopeless")
+	}
+	h.CloseRun()
+}
+
+// TestHungGetsNothing: what a writer had that died waits for it to come back, rather than for one that is hung.
+func TestHungGetsNothing(t *testing.T) {
+	h := newHost(t, setup{slots: 16, hung: 300 * time.Millisecond})
+	w1, w2 := h.holder("w1"), h.holder("w2")
+	h.arm()
+	h.put(8)
+	h.until("all is out", func() bool { return len(w1.Held()) == 4 && len(w2.Held()) == 4 })
+	w1.Hang()
+	h.until("it is hung", func() bool { return h.member("w1").Hung })
+	w2.Die()
+	h.until("the other is gone", func() bool { return h.member("w2") == nil })
+	h.put(4) // of a shard that nobody has
+	if m := h.member("w1"); m.HeldFrames != 4 {
+		t.Errorf("the hung one has %d frames", m.HeldFrames)
+	}
+	h.writer("w2")
+	h.until("the others are durable", func() bool { return h.Account().Durable == 8 })
+	w1.Wake()
+	h.until("it is back", func() bool { return !h.member("w1").Hung })
+	w1.Answer(frames.Durable)
+	h.drain()
+}
+
 // TestAllDie: writers that died come back, so there is hope.
 func TestAllDie(t *testing.T) {
 	h := newHost(t, setup{})

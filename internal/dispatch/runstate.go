@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/run"
@@ -28,6 +29,10 @@ type runState struct {
 	lent []uint8
 	// head names the first of each group: who creates and completes the store, who combines.
 	head []string
+	// resumed is set for a run that an acquire before began.
+	resumed bool
+	// away are the members that died without having failed, by name.
+	away map[string]absence
 	// created is set once a primary writer has made the store.
 	created bool
 	path    string
@@ -43,6 +48,12 @@ type runState struct {
 	diskFull bool
 	lostAll  chan struct{} // closed when a required group can take no more frames
 	full     chan struct{} // closed when a writer's disk is full
+}
+
+// absence is a member that died and may come back.
+type absence struct {
+	group int
+	since time.Time
 }
 
 // free gives bytes back to the budget. It runs without the dispatcher's mutex: the budget's watchers may look.

@@ -73,10 +73,7 @@ func (s *shards) pick() *member {
 	}
 	now := time.Now()
 	for _, m := range s.r.d.members {
-		if m.group != s.g || !m.ready || m.gone || m.failed != "" || m.hung(now, s.r.d.cfg.Hung) {
-			continue
-		}
-		if m.owned < best.owned || m.owned == best.owned && s.sent[m.name] < s.sent[best.name] {
+		if s.r.d.takes(m, s.g, now) && (m.owned < best.owned || m.owned == best.owned && s.sent[m.name] < s.sent[best.name]) {
 			best = m
 		}
 	}
