@@ -262,5 +262,8 @@ func outcome(s runpkg.Summary) error {
 	default:
 		err = errors.New("the run ended early")
 	}
+	if n := len(s.Warnings); s.EndedBy == runpkg.EndedWriter && n > 0 {
+		return exit.Errorf(code, "%w (ended by: %s: %s)", err, s.EndedBy, s.Warnings[n-1])
+	}
 	return exit.Errorf(code, "%w (ended by: %s)", err, s.EndedBy)
 }

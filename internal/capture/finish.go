@@ -84,7 +84,8 @@ func (s *session) complete(summary run.Summary) (run.Summary, error) {
 
 // captureAll runs the camera until it ends, or until no required member can take its frames.
 func (s *session) captureAll() string {
-	hopeless, full := s.c.cfg.Dispatcher.Hopeless(), s.c.cfg.Dispatcher.DiskFull()
+	d := s.c.cfg.Dispatcher
+	hopeless, full, broken := d.Hopeless(), d.DiskFull(), d.DiskBroken()
 	done := make(chan struct{})
 	watched := make(chan struct{})
 	go func() {
@@ -94,6 +95,8 @@ func (s *session) captureAll() string {
 			s.stop(s.broken())
 		case <-full:
 			s.stop(run.EndedDiskFull)
+		case <-broken:
+			s.stop(run.EndedWriter)
 		case <-done:
 		}
 	}()
@@ -120,7 +123,7 @@ func (s *session) broken() string {
 // drain waits until every frame is durable or ledgered. Its deadline moves as long as frames do.
 func (s *session) drain(endedBy string) (string, error) {
 	d := s.c.cfg.Dispatcher
-	drained, hopeless := d.Drained(), d.Hopeless()
+	drained, hopeless, broken := d.Drained(), d.Hopeless(), d.DiskBroken()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	moved, last := time.Now(), uint64(0)
@@ -135,14 +138,18 @@ func (s *session) drain(endedBy string) (string, error) {
 			reason, _ := d.Failure()
 			return s.broken(), fmt.Errorf("%w: %s", dispatch.ErrRefused, reason)
 		case <-s.quit:
-			return run.EndedHard, s.surrender(drained)
+			return run.EndedHard, s.surrender(drained, frames.Stopped)
+		case <-broken:
+			reason, _ := d.Failure()
+			s.warning("the writers' disk fails again and again, what was not durable is given up: " + reason)
+			return run.EndedWriter, s.surrender(drained, frames.Unwritten)
 		case now := <-tick.C:
 			if a := d.Account(); progress(a) != last {
 				last, moved = progress(a), now
 			}
 			if now.Sub(moved) > s.opts.DrainTimeout {
 				s.warning(fmt.Sprintf("nothing moved for %s while draining: the rest was given up", s.opts.DrainTimeout))
-				return run.EndedDeadline, s.surrender(drained)
+				return run.EndedDeadline, s.surrender(drained, frames.Stopped)
 			}
 		}
 	}
@@ -161,14 +168,14 @@ func progress(a dispatch.Account) uint64 {
 }
 
 // surrender ledgers what is not durable, and waits for the ledger as long as it moves.
-func (s *session) surrender(drained <-chan struct{}) error {
+func (s *session) surrender(drained <-chan struct{}, reason frames.State) error {
 	d := s.c.cfg.Dispatcher
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	moved, last := time.Now(), uint64(0)
 	for given := false; ; {
 		if !given {
-			err := d.GiveUp(frames.Stopped)
+			err := d.GiveUp(reason)
 			if given = err == nil; err != nil && !errors.Is(err, slab.ErrLossTable) {
 				return err
 			}

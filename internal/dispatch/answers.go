@@ -167,8 +167,12 @@ func (r *runState) seal(m *member, a frames.Assignment) bool {
 	return true
 }
 
+// maxDiskErrors is how many writers may end by an error of their disk, without a frame that becomes durable, before it
+// counts as broken. It is less than the lives that a supervisor gives to one: somebody must write the ledger.
+const maxDiskErrors = 4
+
 // failed takes a member's word that it cannot go on: its frames go to others. One whose disk is full stays, to ledger
-// what it has no room for, and the run is to end.
+// what it has no room for, and the run is to end. One whose disk has answered with an error is about to end.
 func (r *runState) failed(m *member, f link.Failed) {
 	if f.Run != r.spec.Run || m.failed != "" {
 		return
@@ -176,6 +180,13 @@ func (r *runState) failed(m *member, f link.Failed) {
 	f.Error = refusal.Clip(f.Error, maxReason)
 	r.d.note(Fact{Kind: MemberFailed, Member: m.name, Reason: f.Error})
 	r.failure = f.Error
+	if f.Broken {
+		if r.errors++; r.errors == maxDiskErrors && !r.lostToDisk {
+			r.lostToDisk = true
+			close(r.broken)
+		}
+		return
+	}
 	if f.DiskFull && !r.diskFull {
 		r.diskFull = true
 		close(r.full)

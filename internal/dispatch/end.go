@@ -44,6 +44,14 @@ func (d *Dispatcher) DiskFull() <-chan struct{} {
 	return d.run.full
 }
 
+// DiskBroken is closed when writers end by errors of their disk, one after the other, and no frame becomes durable: the
+// run should end, and what is not durable be given up.
+func (d *Dispatcher) DiskBroken() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.run.broken
+}
+
 // Failure is the last member's reason for not going on, and whether its disk is full.
 func (d *Dispatcher) Failure() (reason string, diskFull bool) {
 	d.mu.Lock()

@@ -361,6 +361,61 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
+// TestDiskBroken: writers whose disk fails end and come back. When they do so again and again, and no frame becomes
+// durable, the run is told; the frames that are then given up are not offered again, only ledgered.
+func TestDiskBroken(t *testing.T) {
+	h := newHost(t, setup{slots: 16})
+	w := h.holder("w1")
+	h.arm()
+	h.put(6)
+	ends := 0
+	end := func() {
+		h.until("all is out", func() bool { return len(w.Held()) == 6 })
+		ends++
+		w.Member().Report(frames.KindFailed, link.Failed{Run: h.slab.Spec().Run, Error: "EIO", Broken: true})
+		h.until("its end is told", func() bool { return len(h.told(MemberFailed)) == ends })
+		w.Die()
+	}
+	for range maxDiskErrors - 1 {
+		end()
+		w = h.holder("w1")
+	}
+	h.until("all is out", func() bool { return len(w.Held()) == 6 })
+	w.Step(1)
+	h.until("one is durable", func() bool { return h.Account().Durable == 1 })
+	h.put(1) // six again
+	for n := range maxDiskErrors {
+		if isClosed(h.DiskBroken()) {
+			t.Fatalf("broken after %d", n)
+		}
+		end()
+		if n < maxDiskErrors-1 {
+			w = h.holder("w1")
+		}
+	}
+	if !isClosed(h.DiskBroken()) || isClosed(h.Hopeless()) {
+		t.Fatal("the disk does not count as broken, or the run as hopeless")
+	}
+	if reason, full := h.Failure(); reason != "EIO" || full {
+		t.Errorf("failure %q, %t", reason, full)
+	}
+	h.End()
+	if err := h.GiveUp(frames.Unwritten); err != nil {
+		t.Fatal(err)
+	}
+	w = h.holder("w1")
+	h.until("the losses are out", func() bool { return len(w.Losses()) > 0 })
+	if held := w.Held(); len(held) > 0 {
+		t.Errorf("%d frames are offered again", len(held))
+	}
+	h.checkAccounts()
+	w.Answer(frames.Durable)
+	h.drain()
+	if acc := h.Account(); acc.Durable != 1 || acc.Lost[frames.Unwritten] != 6 {
+		t.Errorf("account %+v", acc)
+	}
+}
+
 // TestHopeless: when the last writer cannot go on, the run is told so; while another can, it is not.
 func TestHopeless(t *testing.T) {
 	h := newHost(t, setup{slots: 16})

@@ -48,6 +48,11 @@ type runState struct {
 	diskFull bool
 	lostAll  chan struct{} // closed when a required group can take no more frames
 	full     chan struct{} // closed when a writer's disk is full
+	// errors counts the writers that ended by an error of their disk since a frame became durable; broken is closed when
+	// there were too many.
+	errors     int
+	broken     chan struct{}
+	lostToDisk bool
 }
 
 // absence is a member that died and may come back.
@@ -117,6 +122,7 @@ func (r *runState) account(outcome frames.State, n uint64) {
 	}
 	r.slab.Account(frames.Durable, n)
 	r.slab.SetTally(slab.DurableNS, r.slab.Clock().Now())
+	r.errors = 0
 }
 
 // let takes a lossless group's hold off a slot and returns the bytes that the budget gets.

@@ -92,7 +92,8 @@ func (s *shards) assign(sh *shard, m *member) {
 	s.resend(sh, again)
 }
 
-// resend says again what a shard's owner must know.
+// resend says again what a shard's owner must know. Of a frame that a broken disk did not take
+// it names the loss alone.
 func (s *shards) resend(sh *shard, again bool) {
 	m := sh.owner
 	m.out.assign(frames.Assignment{Shard: sh.no, Epoch: sh.epoch})
@@ -100,6 +101,9 @@ func (s *shards) resend(sh *shard, again bool) {
 		slot := sh.slots[seq]
 		if rec, err := s.r.slab.Record(slot); err == nil {
 			m.outstanding++
+			if s.r.lostToDisk && s.losing(seq) {
+				continue
+			}
 			if again {
 				m.redelivered++
 			}

@@ -145,6 +145,9 @@ type Failed struct {
 	// Shards, where DiskFull is set and they are named, are those that the disk has no room for: the member stays, and
 	// ledgers the frames that it can't write. Without them it is out, and its shards go to others.
 	Shards []uint64 `json:"shards,omitempty"`
+	// Broken is set when the disk has answered with an error: the member ends, and started again it may go on with what
+	// it has not released.
+	Broken bool `json:"broken,omitempty"`
 }
 
 // Event is the body of frames.KindEvent: one line for events.jsonl, already JSON.

@@ -113,7 +113,7 @@ func (s *Shard) record(recs []record) error {
 		b = appendRecord(b, r)
 	}
 	if err := s.sync.do(appendCaptured(b, s.store.captured.Load())); err != nil {
-		return s.fail(err)
+		return err
 	}
 	s.markDurable(recs)
 	for _, r := range recs {
@@ -122,16 +122,17 @@ func (s *Shard) record(recs []record) error {
 	return nil
 }
 
-// syncRecords is the work of the shard's flight.
+// syncRecords is the work of the shard's flight. When it fails the shard is broken before the next one can begin: a
+// second sync might succeed although the first has dropped pages.
 func (s *Shard) syncRecords(records []byte) error {
 	if err := s.usable(); err != nil {
-		return err
+		return s.fail(err)
 	}
 	if err := s.store.synced(s.data.Datasync); err != nil {
-		return fmt.Errorf("syncing frames: %w", err)
+		return s.fail(fmt.Errorf("syncing frames: %w", err))
 	}
 	if err := s.store.synced(func() error { return s.journal.append(records) }); err != nil {
-		return fmt.Errorf("writing the journal: %w", err)
+		return s.fail(fmt.Errorf("writing the journal: %w", err))
 	}
 	return nil
 }

@@ -90,6 +90,45 @@ func TestFailedDiskOfTwo(t *testing.T) {
 	h.check(50, nil)
 }
 
+// TestSilentDisk: a disk that does not answer must not keep the writer from saying how it is.
+func TestSilentDisk(t *testing.T) {
+	h := newHost(t, testSpec(), 1)
+	answer := make(chan struct{})
+	var silent atomic.Bool
+	p := h.start("writer-0", func(c *writer.Config) {
+		c.FS = vfs.NewFault(vfs.OS{}, 0, func(vfs.Op) vfs.Injection {
+			if silent.Load() {
+				<-answer
+			}
+			return vfs.Pass
+		})
+	})
+	h.must(h.arm(20))
+	h.capture(4)
+	for p.Health().FreeBytes == 0 {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal("the disk's room is not told")
+		}
+	}
+	silent.Store(true)
+	h.capture(4)
+	told := make(chan uint64, 1)
+	go func() { told <- p.Health().FreeBytes }()
+	select {
+	case free := <-told:
+		if free == 0 {
+			t.Error("the disk's room is forgotten")
+		}
+	case <-time.After(limit):
+		t.Error("the writer waits for the disk")
+	}
+	close(answer)
+	h.finish()
+	h.check(8, nil)
+}
+
 // TestDamagedAtTakeover damages a frame that was released: the new owner names it and seals all the same.
 func TestDamagedAtTakeover(t *testing.T) {
 	h := newHost(t, testSpec(), 1)

@@ -9,6 +9,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/occupancy"
+	"github.com/sluicedaq/sluice/internal/store"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -125,6 +126,25 @@ func (m *meter) look() {
 	m.durable.Rotate()
 }
 
+// watchSpace keeps how much room the disk has, until the run is given up. Who asks for the writer's health must not wait
+// for the disk: one that does not answer would make the writer silent, which looks like a process that hangs.
+func (r *activeRun) watchSpace(s *store.Store) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		if free, err := s.FreeBytes(); err == nil {
+			r.mu.Lock()
+			r.free = free
+			r.mu.Unlock()
+		}
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // Health is the writer's state. Anybody may ask at any time: the shares are of about the last second, the percentiles
 // of about the last ten.
 func (w *Writer) Health() link.Health {
@@ -138,14 +158,12 @@ func (w *Writer) Health() link.Health {
 	s := r.store
 	h.ReadableUntil = r.readable
 	h.Direct, h.Fallback = r.direct, r.fallback
+	h.FreeBytes = r.free
 	r.mu.Unlock()
 	if s == nil {
 		return h
 	}
 	h.Path, h.StoredBytes = s.Path(), s.StoredBytes()
-	if free, err := s.FreeBytes(); err == nil {
-		h.FreeBytes = free
-	}
 	return h
 }
 

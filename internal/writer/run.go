@@ -43,6 +43,7 @@ type activeRun struct {
 	readable  uint64
 	direct    bool
 	fallback  string
+	free      uint64 // bytes of the disk
 }
 
 func newRun(ctx context.Context, w *Writer, rx link.Receiver, a link.Armed) *activeRun {
@@ -72,6 +73,7 @@ func (r *activeRun) start() {
 		r.store = s
 		r.mu.Unlock()
 		r.w.cfg.Logger.Info("store open", "path", s.Path(), "run", r.spec.Run)
+		r.wg.Go(func() { r.watchSpace(s) })
 		r.ready(s)
 	})
 }
@@ -301,12 +303,13 @@ func (r *activeRun) fail(shard uint64, err error) {
 	if !first || r.ctx.Err() != nil {
 		return
 	}
-	r.w.cfg.Logger.Error("the writer can't go on", "shard", shard, "error", err)
-	if errors.Is(err, syscall.EIO) {
+	if errors.Is(err, syscall.EIO) { // the process's last words are the error
+		r.rx.Report(frames.KindFailed, link.Failed{Run: r.spec.Run, Error: oneLine(err), Broken: true})
 		r.cancel()
-		r.w.end(fmt.Errorf("%w: shard %d: %w", ErrDisk, shard, err))
+		r.w.end(fmt.Errorf("%w: %w", ErrDisk, err))
 		return
 	}
+	r.w.cfg.Logger.Error("the writer can't go on", "shard", shard, "error", err)
 	r.rx.Report(frames.KindFailed, link.Failed{
 		Run: r.spec.Run, Error: oneLine(err), DiskFull: vfs.IsFull(err), Shards: []uint64{shard},
 	})

@@ -53,6 +53,30 @@ func (p *Programs) build(tags []string) error {
 	return nil
 }
 
+// With returns the same programs in a folder of their own, with the one called name built from another package.
+func (p *Programs) With(name, pkg string) (*Programs, error) {
+	dir, err := os.MkdirTemp("", "sluice-programs-")
+	if err != nil {
+		return nil, err
+	}
+	other := &Programs{Dir: dir}
+	list, err := os.ReadDir(p.Dir)
+	for _, e := range list {
+		if e.Name() != name {
+			err = errors.Join(err, os.Link(filepath.Join(p.Dir, e.Name()), filepath.Join(dir, e.Name())))
+		}
+	}
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, e := cmd.CombinedOutput(); e != nil {
+		err = errors.Join(err, fmt.Errorf("building %s: %w\n%s", pkg, e, out))
+	}
+	if err != nil {
+		return nil, errors.Join(err, other.Remove())
+	}
+	return other, nil
+}
+
 // Remove removes the binaries.
 func (p *Programs) Remove() error { return os.RemoveAll(p.Dir) }
 

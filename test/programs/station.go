@@ -20,6 +20,8 @@ type Station struct {
 	Camera string
 	// Out is where its stores go, Runtime the user's runtime folder.
 	Out, Runtime string
+	// Env is added to the environment of what Launch starts.
+	Env []string
 
 	t   *testing.T
 	bin *Programs
@@ -64,7 +66,7 @@ func (s *Station) NothingLeft() {
 func (s *Station) Launch(args ...string) *Running {
 	s.t.Helper()
 	args = append([]string{"run", "--json", "--camera", s.Camera, "--out", s.Out}, args...)
-	return s.bin.StartWith(s.t, []string{"XDG_RUNTIME_DIR=" + s.Runtime}, "sluice", args...)
+	return s.bin.StartWith(s.t, append([]string{"XDG_RUNTIME_DIR=" + s.Runtime}, s.Env...), "sluice", args...)
 }
 
 // Endpoint is what the run's own broker says of itself, zero while there is none.
