@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/sluicedaq/sluice/internal/exit"
 	"github.com/sluicedaq/sluice/internal/slab"
@@ -65,7 +68,7 @@ func (r *recoverCmd) run(ctx context.Context, p *process) error {
 // slab looks for the run's slab, with which an acquire can still deliver what the disk does not have. Where that is to
 // be given up it is the caller's, with what it knows in opts.
 func (r *recoverCmd) slab(opts *store.RecoverOptions) (*slab.Slab, error) {
-	a, err := store.ReadAttributes(vfs.OS{}, r.Store)
+	a, _, err := store.KnownAttributes(vfs.OS{}, r.Store)
 	if err != nil {
 		return nil, &exit.Error{Code: exit.Damaged, Err: err}
 	}
@@ -112,14 +115,51 @@ func lostWith(s *slab.Slab) []frames.Loss {
 
 // printRecovery tells people what was found and done.
 func printRecovery(w io.Writer, r store.Recovery) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer t.Flush()
 	if r.Nothing {
-		fmt.Fprintf(w, "%s: was finished already\n", r.Store)
+		fmt.Fprintf(w, "%s: was finished already, nothing is to be done\n", r.Store)
 	} else {
 		fmt.Fprintf(w, "%s: recovered\n", r.Store)
-		fmt.Fprintf(w, "  %d shards were complete, %d are now, with %d frames\n", r.Sealed, r.Recovered, r.RecoveredFrames)
-		if r.HostLost+r.Damaged > 0 {
-			fmt.Fprintf(w, "  %d frames had not reached the disk, %d were damaged: the ledger names them\n", r.HostLost, r.Damaged)
+	}
+	fmt.Fprintf(t, "  run\t%s\n", r.Run.Short())
+	fmt.Fprintf(t, "  frames\tcaptured %d, written %d, lost %d%s\n", r.Captured, r.Written, r.Lost, byReason(r.LostByReason))
+	if !r.Nothing {
+		fmt.Fprintf(t, "  shards\t%d were complete, %d more are now\n", r.Sealed, r.Recovered)
+	}
+	for _, s := range r.Shards[:min(len(r.Shards), shownBad)] {
+		fmt.Fprintf(t, "  shard %d\t%s\n", s.Shard, shardFound(s))
+	}
+	if more := len(r.Shards) - shownBad; more > 0 {
+		fmt.Fprintf(t, "  and more\t%d shards: --json names them\n", more)
+	}
+	if len(r.Repaired) > 0 {
+		fmt.Fprintf(t, "  written anew\t%s\n", strings.Join(r.Repaired, ", "))
+	}
+	if r.TornLines > 0 {
+		fmt.Fprintf(t, "  dropped\t%d torn ledger lines\n", r.TornLines)
+	}
+	if r.Lost > 0 {
+		fmt.Fprintf(t, "  ledger\t%s names each lost frame\n", filepath.Join(r.Store, "ledger"))
+	}
+}
+
+// shardFound tells what was found of one shard.
+func shardFound(s store.RecoveredShard) string {
+	text := fmt.Sprintf("%d frames", s.Frames)
+	for _, part := range []struct {
+		n    uint64
+		what string
+	}{
+		{s.Lost - s.HostLost - s.Damaged, "known as lost"},
+		{s.HostLost, "had not reached the disk"},
+		{s.Damaged, "damaged on the disk"},
+		{uint64(s.TornRecords), "torn records dropped"},
+		{uint64(s.BadRecords), "damaged records dropped"},
+	} {
+		if part.n > 0 {
+			text += fmt.Sprintf(", %d %s", part.n, part.what)
 		}
 	}
-	fmt.Fprintf(w, "  run %s: captured %d, written %d, lost %d%s\n", r.Run.Short(), r.Captured, r.Written, r.Lost, byReason(r.LostByReason))
+	return text
 }

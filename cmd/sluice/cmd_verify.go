@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
+	"text/tabwriter"
 	"time"
 
 	"golang.org/x/term"
@@ -42,14 +44,19 @@ func (v *verifyCmd) run(ctx context.Context, p *process) error {
 	} else {
 		printReport(p.stdout, report)
 	}
-	if !report.OK && !report.Finished {
+	switch {
+	case report.OK:
+		return nil
+	case report.InUse:
+		return exit.Errorf(exit.Damaged, "%s is being written: verify it when the run has ended", v.Store)
+	case !report.Finished:
 		return exit.Errorf(exit.Damaged, "%[1]s is unfinished: sluice recover %[1]s completes it", v.Store)
 	}
-	if !report.OK {
-		return exit.Errorf(exit.Damaged, "%s is damaged", v.Store)
-	}
-	return nil
+	return exit.Errorf(exit.Damaged, "%s is damaged: what is not named above is whole", v.Store)
 }
+
+// shownBad is how many findings people are told; --json has more.
+const shownBad = 20
 
 // printReport tells people what was found.
 func printReport(w io.Writer, r store.Report) {
@@ -57,24 +64,58 @@ func printReport(w io.Writer, r store.Report) {
 	switch {
 	case r.OK:
 		verdict = "sound"
+	case r.InUse:
+		verdict = "being written"
 	case !r.Finished:
 		verdict = "unfinished"
 	}
 	fmt.Fprintf(w, "%s: %s\n", r.Store, verdict)
-	fmt.Fprintf(w, "  run %s: captured %d, written %d, lost %d%s\n", r.Run.Short(), r.Captured, r.Written, r.Lost, byReason(r.LostByReason))
-	if r.Corrupt+r.Missing+r.Recoverable > 0 {
-		fmt.Fprintf(w, "  corrupt %d, missing %d, recoverable %d\n", r.Corrupt, r.Missing, r.Recoverable)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer t.Flush()
+	fmt.Fprintf(t, "  run\t%s\n", r.Run.Short())
+	fmt.Fprintf(t, "  frames\tcaptured %d, written %d, lost %d%s\n", r.Captured, r.Written, r.Lost, byReason(r.LostByReason))
+	if !r.Finished {
+		fmt.Fprintf(t, "  durable so far\t%d, of which readers find the first %d\n", r.Written+r.Recoverable, r.ReadableUntil)
 	}
-	for _, b := range r.Bad {
-		if b.Count == 1 {
-			fmt.Fprintf(w, "  frame %d: %s\n", b.Seq, b.What)
-		} else {
-			fmt.Fprintf(w, "  frames %d to %d: %s\n", b.Seq, b.Seq+b.Count-1, b.What)
-		}
+	if r.Finished && r.Corrupt+r.Missing > 0 {
+		fmt.Fprintf(t, "  bad\tcorrupt %d, missing %d\n", r.Corrupt, r.Missing)
 	}
-	for _, text := range r.Problems {
-		fmt.Fprintf(w, "  %s\n", text)
+	bad := r.Bad
+	if !r.Finished {
+		bad = slices.DeleteFunc(slices.Clone(bad), func(b store.BadRange) bool { return b.File == "" }) // under way, not bad
 	}
+	for _, b := range bad[:min(len(bad), shownBad)] {
+		fmt.Fprintf(t, "  %s\t%s\n", seqs(b), badText(b))
+	}
+	for _, text := range r.Problems[:min(len(r.Problems), shownBad)] {
+		fmt.Fprintf(t, "  problem\t%s\n", text)
+	}
+	if more := max(0, len(bad)-shownBad) + max(0, len(r.Problems)-shownBad); more > 0 {
+		fmt.Fprintf(t, "  and more\t%d: --json names them\n", more)
+	}
+}
+
+// seqs names a range of frames.
+func seqs(b store.BadRange) string {
+	if b.Count == 1 {
+		return fmt.Sprintf("frame %d", b.Seq)
+	}
+	return fmt.Sprintf("frames %d to %d", b.Seq, b.Seq+b.Count-1)
+}
+
+// badText tells what is wrong with a range of frames, and where.
+func badText(b store.BadRange) string {
+	text := b.What
+	if b.Want != "" {
+		text += fmt.Sprintf(": %s, want %s", b.Found, b.Want)
+	}
+	switch {
+	case b.File == "":
+		return text
+	case b.Bytes > 0:
+		return fmt.Sprintf("%s (%s, %d bytes at %d)", text, b.File, b.Bytes, b.Offset)
+	}
+	return fmt.Sprintf("%s (%s)", text, b.File)
 }
 
 // counter shows progress in place on a terminal, and nothing elsewhere.
