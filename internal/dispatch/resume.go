@@ -5,29 +5,19 @@ import (
 	"math/bits"
 	"slices"
 
-	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
-// claim confirms the shards that members still own. Of two that claim one shard it is the later owner's.
+// claim confirms the shards that members still own.
 func (r *runState) claim(ms ...*member) {
-	type claim struct {
-		m *member
-		link.Claim
-	}
-	var all []claim
 	for _, m := range ms {
 		if r.shards == nil || m.group != r.shards.g || m.claimed != r.spec.Run {
 			continue
 		}
 		for _, c := range m.claims {
-			all = append(all, claim{m, c})
+			r.shards.claim(m, c)
 		}
-	}
-	slices.SortStableFunc(all, func(a, b claim) int { return cmp.Compare(b.Epoch, a.Epoch) })
-	for _, c := range all {
-		r.shards.claim(c.m, c.Claim)
 	}
 }
 

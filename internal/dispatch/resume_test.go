@@ -164,7 +164,7 @@ func TestClaims(t *testing.T) {
 	h.restart()
 	a := h.raw("a",
 		link.Claim{Shard: 0, Epoch: 1},       // sealed
-		link.Claim{Shard: 1, Epoch: 2},       // good, but b had it later
+		link.Claim{Shard: 1, Epoch: 2},       // good
 		link.Claim{Shard: 2, Epoch: 99},      // never given out
 		link.Claim{Shard: 3, Epoch: 4},       // good
 		link.Claim{Shard: 5, Epoch: 5},       // no frame of it was captured
@@ -172,29 +172,25 @@ func TestClaims(t *testing.T) {
 		link.Claim{Shard: 4, Epoch: 0},       // nonsense
 		link.Claim{Shard: 3, Epoch: 3},       // twice
 		link.Claim{Shard: ^uint64(0), Epoch: 1})
-	b := h.raw("b", link.Claim{Shard: 1, Epoch: 5})
+	b := h.raw("b",
+		link.Claim{Shard: 1, Epoch: 5}, // an epoch that was given out, for another shard
+		link.Claim{Shard: 4, Epoch: 5}) // good
 	h.until("both are there", func() bool { return len(h.Members()) == 2 })
 	c := h.config()
 	c.Resumed = true
 	armed := make(chan error, 1)
 	go func() { armed <- h.Arm(t.Context(), c) }()
 	a.agree()
-	got := a.assigned(1)
-	if got[0] != (frames.Assignment{Shard: 3, Epoch: 4}) {
+	// Shard 2 was nobody's. a was there first.
+	if got := a.assigned(3); !slices.Equal(got, []frames.Assignment{{Shard: 1, Epoch: 2}, {Shard: 3, Epoch: 4}, {Shard: 2, Epoch: 6}}) {
 		t.Errorf("a was given %+v", got)
 	}
 	b.agree()
 	if err := <-armed; err != nil {
 		t.Fatal(err)
 	}
-	if got := b.assigned(1); got[0] != (frames.Assignment{Shard: 1, Epoch: 5}) {
+	if got := b.assigned(1); got[0] != (frames.Assignment{Shard: 4, Epoch: 5}) {
 		t.Errorf("b was given %+v", got)
-	}
-	// Shards 2 and 4 were nobody's. a was there first.
-	rest := a.assigned(2)
-	slices.SortFunc(rest, func(x, y frames.Assignment) int { return int(x.Shard) - int(y.Shard) })
-	if rest[0].Shard != 2 || rest[1].Shard != 4 || rest[0].Epoch <= 5 || rest[1].Epoch <= 5 {
-		t.Errorf("a was given %+v", rest)
 	}
 	h.checkAccounts()
 
@@ -205,6 +201,42 @@ func TestClaims(t *testing.T) {
 		t.Errorf("c holds %+v", m)
 	}
 	c2.Close()
+}
+
+// TestStaleClaim: a writer that was stopped while its shard was given to another has no claim to it, not even before an
+// acquire that never saw the other one's.
+func TestStaleClaim(t *testing.T) {
+	h := newHost(t, setup{})
+	h.holder("w1").Die() // it is stopped with shard 0 and epoch 1: its claim comes below
+	h.until("w1 is gone", func() bool { return len(h.Members()) == 0 })
+	w := h.holder("w2")
+	h.arm()
+	h.put(3)
+	h.until("all is out", func() bool { return len(w.Held()) == 3 })
+	w.Die()
+	h.restart()
+	w = h.writer("w3") // has it from this acquire under epoch 2, and makes it durable
+	h.resume(1)
+	h.until("all is durable", func() bool { return h.Account().Durable == 3 })
+	w.Hold()
+	h.put(1)
+	h.until("the last one is out", func() bool { return len(w.Held()) == 1 })
+	w.Die()
+	h.restart()
+	stale := h.raw("w1", link.Claim{Shard: 0, Epoch: 1})
+	h.until("it is back", func() bool { return len(h.Members()) == 1 })
+	c := h.config()
+	c.Resumed = true
+	armed := make(chan error, 1)
+	go func() { armed <- h.Arm(t.Context(), c) }()
+	stale.agree()
+	if err := <-armed; err != nil {
+		t.Fatal(err)
+	}
+	if got := stale.assigned(1); got[0] != (frames.Assignment{Shard: 0, Epoch: 3}) {
+		t.Errorf("given %+v, want the shard under a new epoch", got)
+	}
+	h.CloseRun()
 }
 
 // TestPolicyChanged: frames that a group held in a run's first part are free when it is not lossless any more.

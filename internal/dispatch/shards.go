@@ -49,7 +49,7 @@ func newShards(r *runState, g int) *shards {
 func (s *shards) shard(no uint64) *shard {
 	sh := s.open[no]
 	if sh == nil {
-		sh = &shard{no: no, slots: map[uint64]int{}}
+		sh = &shard{no: no, epoch: s.r.slab.Owner(no), slots: map[uint64]int{}}
 		s.open[no] = sh
 		s.orphan, s.top = min(s.orphan, no), max(s.top, no+1)
 	}
@@ -87,6 +87,7 @@ func (s *shards) pick() *member {
 func (s *shards) assign(sh *shard, m *member) {
 	again := sh.epoch != 0
 	sh.epoch, sh.owner = s.r.slab.NextEpoch(), m
+	s.r.slab.SetOwner(sh.no, sh.epoch)
 	m.owned++
 	s.sent[m.name]++
 	s.resend(sh, again)
@@ -253,12 +254,12 @@ func (s *shards) remind() {
 	}
 }
 
-// claim confirms a shard that a member still has. After a restart of acquire its word is all there is; else it must
-// be the shard's last owner.
+// claim confirms a shard that a member still has. It must be the last one to which the shard was given, by this acquire
+// or one before: of a writer that was stopped, lost its shard and woke up the claim is as old as its epoch.
 func (s *shards) claim(m *member, c link.Claim) {
 	sh := s.open[c.Shard]
-	if sh != nil && sh.owner == nil && c.Epoch > 0 && c.Epoch <= s.r.slab.Epoch() && (sh.epoch == 0 || sh.epoch == c.Epoch) {
-		sh.owner, sh.epoch = m, c.Epoch
+	if sh != nil && sh.owner == nil && sh.epoch != 0 && sh.epoch == c.Epoch {
+		sh.owner = m
 		m.owned++
 	}
 }

@@ -14,6 +14,7 @@
 //	notes     8 KiB      the run's warnings, twice (see notes.go)
 //	slots     128 B each state of each slot (see slot.go)
 //	losses    80 B each  ranges of lost frames on their way to a ledger (see losses.go)
+//	owners    16 B each  under which epoch shards were given to their owners (see owners.go)
 //	data      slots × stride, stride = frame bytes rounded up to 4096
 //
 // # Why a reader can trust it

@@ -46,7 +46,7 @@ func FuzzParse(f *testing.F) {
 				continue
 			}
 			if int64(l.total) != size || l.slots < 1 || l.slots > MaxSlots || l.frameBytes < 1 || l.stride < l.frameBytes ||
-				l.slotsAt+l.slots*slotSize > l.lossesAt || l.lossesAt+l.losses*lossSize > l.dataAt || l.dataAt+l.slots*l.stride > l.total {
+				l.slotsAt+l.slots*slotSize > l.lossesAt || l.lossesAt+l.losses*lossSize > l.ownersAt || l.ownersAt+ownerEntries*ownerSize > l.dataAt || l.dataAt+l.slots*l.stride > l.total {
 				t.Errorf("layout %+v leads out of %d bytes", l, size)
 			}
 			if spec.ShardFrames == 0 || spec.Camera != l.camera || spec.Run != l.run {

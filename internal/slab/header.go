@@ -47,6 +47,7 @@ type layout struct {
 	slotsAt    int
 	lossesAt   int
 	losses     int // entries
+	ownersAt   int
 	dataAt     int
 	total      int
 	run        frames.RunID
@@ -66,7 +67,8 @@ func newLayout(spec run.Spec, slots, specLen int) layout {
 	l.lossesAt = l.slotsAt + pad(slots*slotSize)
 	// Between two ranges of lost frames lies a frame in a slot, or it is one range; and some for those on their way.
 	l.losses = minLosses + slots
-	l.dataAt = l.lossesAt + pad(l.losses*lossSize)
+	l.ownersAt = l.lossesAt + pad(l.losses*lossSize)
+	l.dataAt = l.ownersAt + pad(ownerEntries*ownerSize)
 	l.total = l.dataAt + slots*l.stride
 	return l
 }

@@ -279,7 +279,7 @@ func (r *round) giveUp(ctx context.Context, f fault, pids []int) {
 		}
 		return true
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, r.plan.hung+3*time.Second) // a run that has no other writer waits
 	defer cancel()
 	if r.until(ctx, taken) {
 		pause(ctx, 300*time.Millisecond)
