@@ -41,6 +41,13 @@ func (c *ctlCmd) run(ctx context.Context, p *process) error {
 	if err := bus.DecodeRequest([]byte(c.Request), &request); err != nil {
 		return exit.Errorf(exit.Usage, "--request: %w", err)
 	}
+	if c.Verb == "wait" {
+		summary, err := c.wait(ctx, p)
+		if summary == nil {
+			return err
+		}
+		return errors.Join(c.answer(p, summary, endedLine(*summary), nil), err)
+	}
 	nc, err := connect(ctx, p, c.NATS, string(c.Camera))
 	if err != nil {
 		return err
@@ -63,18 +70,9 @@ func (c *ctlCmd) run(ctx context.Context, p *process) error {
 	case "resume":
 		ack, err := client.Resume(ctx, bus.RunRequest{})
 		return c.answer(p, ack, acked(ack), err)
-	case "status":
-		s, err := client.Status(ctx, bus.RunRequest{})
-		return c.answer(p, s, monitor.Panel(s, time.Now()), err)
 	}
-	summary, err := waitIdle(ctx, client)
-	if err != nil || summary == nil {
-		return err
-	}
-	if err := c.answer(p, summary, endedLine(*summary), nil); err != nil {
-		return err
-	}
-	return outcome(*summary)
+	s, err := client.Status(ctx, bus.RunRequest{})
+	return c.answer(p, s, monitor.Panel(s, time.Now()), err)
 }
 
 // answer prints what acquire answered.
@@ -104,31 +102,4 @@ func acked(a bus.Ack) string {
 // endedLine is a summary in one line.
 func endedLine(s runpkg.Summary) string {
 	return fmt.Sprintf("run %s ended by %s: captured %d, written %d, lost %d, store %s\n", s.Run.Short(), s.EndedBy, s.Captured, s.Written, s.Lost, s.Store)
-}
-
-// waitIdle waits until no run goes on and returns the summary of the last one, nil where there was none. An
-// acquire that is away for longer than lostTime ends the wait.
-func waitIdle(ctx context.Context, client *bus.Client) (*runpkg.Summary, error) {
-	ticker := time.NewTicker(pollEvery)
-	defer ticker.Stop()
-	answered := time.Now()
-	for {
-		s, err := client.Status(ctx, bus.RunRequest{})
-		switch {
-		case err != nil && (time.Since(answered) > lostTime || ctx.Err() != nil):
-			return nil, err
-		case err != nil:
-		case s.State == bus.StateFault:
-			return s.LastRun, fault(s)
-		case s.State == bus.StateIdle:
-			return s.LastRun, nil
-		default:
-			answered = time.Now()
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return nil, exit.Errorf(exit.Interrupted, "interrupted, the run goes on")
-		}
-	}
 }

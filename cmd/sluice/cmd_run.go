@@ -28,6 +28,8 @@ import (
 // stop and drain. A child that dies is started again; a restarted acquire goes on with its run by itself.
 type runCmd struct {
 	config.Run
+
+	began func(bus.Armed) error // told of each run that has begun; may be nil
 }
 
 // The times of a run.
@@ -35,6 +37,7 @@ const (
 	askTime    = 3 * time.Second  // for one answer of acquire, before it is asked again
 	readyTime  = 20 * time.Second // for a child to be there, connection times not counted
 	plainEvery = 2 * time.Second  // between status lines where there is no terminal
+	logEvery   = time.Minute      // between those in a log
 	stopTime   = 10 * time.Second // for a child that has nothing left to do
 	printTime  = 10 * time.Second // for the summary, where somebody else reads slowly
 	hardTime   = 5 * time.Second  // for everything once a second interrupt came
@@ -48,26 +51,50 @@ var (
 
 func (r *runCmd) run(ctx context.Context, p *process) error {
 	interrupt.Outlive()
-	if err := r.prepare(p); err != nil {
+	b, err := newBackground(p, string(r.Camera.Camera))
+	if err != nil {
 		return err
 	}
-	screen := monitor.Open(p.stderr, plainEvery)
+	if err := r.prepare(p); err != nil {
+		if b != nil {
+			return b.end(nil, err)
+		}
+		return err
+	}
+	every := plainEvery
+	if b != nil {
+		p.stdout, p.stderr, every = b.log, b.log, logEvery
+	} else if r.Detach {
+		return r.detach(ctx, p)
+	}
+	screen := monitor.Open(p.stderr, every)
+	if b != nil {
+		screen = b.screen(screen)
+		r.began = b.started
+	}
 	summary, err := r.record(ctx, p, screen)
 	screen.Close()
-	if summary == nil {
-		return err
+	if summary != nil {
+		r.print(p, *summary)
+		if err == nil {
+			err = outcome(*summary)
+		}
 	}
-	if err == nil {
-		err = outcome(*summary)
+	if b != nil {
+		return b.end(summary, err)
 	}
+	return err
+}
+
+// print prints how the run ended.
+func (r *runCmd) print(p *process, summary runpkg.Summary) {
 	out := monitor.NewOutput(p.stdout, printTime)
 	defer out.Close()
 	if !r.JSON {
-		printSummary(out, *summary)
-	} else if e := printJSON(out, summary); e != nil && err == nil {
-		p.log.Warn("nobody takes the summary", "error", e) // the store has it too
+		printSummary(out, summary)
+	} else if err := printJSON(out, summary); err != nil {
+		p.log.Warn("nobody takes the summary", "error", err) // the store has it too
 	}
-	return err
 }
 
 // prepare refuses early what can be refused, and makes the folder for the store.
@@ -155,6 +182,11 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 		armed, err := r.begin(ctx, client, crew)
 		if err != nil {
 			return nil, stopped(ctx, err)
+		}
+		if r.began != nil {
+			if err := r.began(armed); err != nil {
+				return nil, err
+			}
 		}
 		summary, err := f.follow(ctx, p.hard, armed)
 		if !errors.Is(err, errNothing) {

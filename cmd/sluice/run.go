@@ -27,6 +27,7 @@ type cli struct {
 // process is what a command gets from main.
 type process struct {
 	config.Common
+	args           []string
 	hard           <-chan struct{} // closed by the second interrupt
 	getenv         func(string) string
 	stdout, stderr io.Writer
@@ -57,7 +58,7 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 	if !ok {
 		return fmt.Errorf("the command %q was parsed but is not known", chosen)
 	}
-	p := &process{Common: c.Common, hard: hard, getenv: getenv, stdout: stdout, stderr: stderr}
+	p := &process{Common: c.Common, args: args, hard: hard, getenv: getenv, stdout: stdout, stderr: stderr}
 	p.log = c.Logger(stderr, name)
 	return cmd.run(ctx, p)
 }

@@ -28,6 +28,12 @@ func At(dir, camera string) Place { return Place{dir: dir, camera: camera} }
 // File is the path of the endpoint's file.
 func (p Place) File() string { return filepath.Join(p.dir, p.camera+".json") }
 
+// LogFile is the log of the camera's detached run, the newest one; its earlier part has ".1" at the end.
+func (p Place) LogFile() string { return filepath.Join(p.dir, p.camera+".log") }
+
+// RunFile says what the camera's newest detached run is and how it ended. It is locked while the run's process lives.
+func (p Place) RunFile() string { return filepath.Join(p.dir, p.camera+".run") }
+
 func (p Place) lockFile() string { return filepath.Join(p.dir, p.camera+".lock") }
 
 // Claim takes the place for this process, for as long as the returned file stays open. Where another live

@@ -51,6 +51,7 @@ type Run struct {
 	Out       string `name:"out" placeholder:"DIR" help:"The folder in which the store is made; a path that ends in .zarr names the store itself."`
 	Writers   int    `name:"writers" default:"1" placeholder:"N" help:"Number of writer processes (${default})."`
 	Analyzers int    `name:"analyzers" default:"1" placeholder:"M" help:"Number of analyser processes, 0 for none (${default})."`
+	Detach    bool   `name:"detach" help:"Return when the run has begun, and let it go on without this terminal."`
 	JSON      bool   `name:"json" help:"Print the run's summary as one JSON object, the last line of stdout."`
 }
 

@@ -4,13 +4,14 @@ import (
 	"encoding"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"reflect"
 	"sort"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/sluicedaq/sluice/internal/camera"
 )
 
 // Env returns the options in block, a pointer to one of this package's structs, as sorted environment
@@ -103,24 +104,7 @@ func Effective(block any) (map[string]any, error) {
 		}
 	}
 	if s, ok := values["source"]; ok {
-		effective["source"] = Redact(s)
+		effective["source"] = camera.Redact(s)
 	}
 	return effective, nil
-}
-
-// Redact blanks the password in a source's URI, also in one that follows a scheme, as in video:rtsp://….
-func Redact(uri string) string {
-	head, rest := "", uri
-	if scheme, after, ok := strings.Cut(uri, ":"); ok && strings.Contains(after, "://") && !strings.HasPrefix(after, "//") {
-		head, rest = scheme+":", after
-	}
-	u, err := url.Parse(rest)
-	if err != nil || u.User == nil {
-		return uri
-	}
-	if _, has := u.User.Password(); !has {
-		return uri
-	}
-	u.User = url.UserPassword(u.User.Username(), "xxxxx")
-	return head + u.String()
 }

@@ -46,6 +46,9 @@ func Parse(p Program) (command string, err error) {
 		return "", fmt.Errorf("building the parser of %s: %w", p.Name, err)
 	}
 	ctx, err := parser.Parse(p.Args)
+	if err == nil && !printed {
+		err = checkVariables(parser.Model, p.Getenv)
+	}
 	switch {
 	case printed:
 		return "", &exit.Error{Code: exit.OK, Err: ErrPrinted}

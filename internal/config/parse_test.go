@@ -95,6 +95,7 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{name: "from the environment", env: map[string]string{"SLUICE_BUDGET": "x"}, want: `--budget: "x" is not a size: want a number of bytes, such as 256MiB, 1GB or 4096 (from SLUICE_BUDGET)`},
 		{name: "from the file", args: []string{"--config=FILE"}, yaml: "camera: c\n\nbudget: x\n", want: `--budget: "x" is not a size: want a number of bytes, such as 256MiB, 1GB or 4096 (from FILE:3)`},
 		{name: "unknown key", args: []string{"--config=FILE"}, yaml: "camera: c\nbudgte: 3\n", want: `--config: FILE:2: unknown key "budgte"`},
+		{name: "unknown variable", env: map[string]string{"SLUICE_BUGDET": "1GiB"}, want: `there is no option for the variable SLUICE_BUGDET`},
 		{name: "key twice", args: []string{"--config=FILE"}, yaml: "camera: c\ncamera: d\n", want: `--config: FILE:2: mapping key "camera" already defined at [1:1]`},
 		{name: "not a mapping", args: []string{"--config=FILE"}, yaml: "- 1\n", want: `--config: FILE:1: want a mapping of options to values`},
 		{name: "not yaml", args: []string{"--config=FILE"}, yaml: "a: [\n", want: `--config: FILE:1: sequence end token ']' not found`},
@@ -102,6 +103,9 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{name: "no file", args: []string{"--config=/nowhere.yaml"}, want: `--config: /nowhere.yaml: no such file or directory`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			for k, v := range c.env {
+				t.Setenv(k, v)
+			}
 			_, err := parse(t, &Acquire{}, c.env, c.yaml, c.args...)
 			if err == nil || err.Error() != c.want {
 				t.Fatalf("error %v\nwant  %s", err, c.want)

@@ -67,8 +67,8 @@ func (l *lines) say(line string) {
 		l.left++
 		return
 	}
-	if l.left > 0 {
-		line = fmt.Sprintf("%s (%d lines before it left out)", line, l.left)
+	if l.left > 0 { // a line of its own: who reads the child's lines finds each as it was written
+		l.to(fmt.Sprintf("%d lines left out", l.left))
 		l.left = 0
 	}
 	l.to(line)

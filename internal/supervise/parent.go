@@ -8,12 +8,13 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/exit"
 )
 
 // The variables by which a supervisor talks to a child.
 const (
-	parentVar   = "SLUICE_PARENT_FD"
+	parentVar   = config.ParentVar
 	restartsVar = "SLUICE_RESTARTS"
 )
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/time/rate"
 
 	"github.com/sluicedaq/sluice/internal/exit"
 )
@@ -298,5 +299,24 @@ func TestSibling(t *testing.T) {
 	defer g.Close()
 	if _, err := g.Start(Spec{Name: "x", Path: "/nowhere", Lines: func(string) {}}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestLinesLeftOut: what is left out is told in a line of its own, and the others come as they were written.
+func TestLinesLeftOut(t *testing.T) {
+	var got []string
+	l := newLines(func(line string) { got = append(got, line) })
+	for range linesAtOnce + 5 {
+		if _, err := l.Write([]byte(`{"msg":"x"}` + "\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.limit.SetLimit(rate.Inf)
+	if _, err := l.Write([]byte(`{"msg":"last"}` + "\n")); err != nil {
+		t.Fatal(err)
+	}
+	n := len(got)
+	if n < linesAtOnce+2 || got[0] != `{"msg":"x"}` || !strings.HasSuffix(got[n-2], " lines left out") || got[n-1] != `{"msg":"last"}` {
+		t.Errorf("%d lines, the last two %q", n, got[max(0, n-2):])
 	}
 }

@@ -101,20 +101,18 @@ func TestBrokerKilledWhileArming(t *testing.T) {
 	st := s.await("the writer", func(st bus.Status) bool {
 		return slices.ContainsFunc(st.Members, func(m bus.Member) bool { return m.Group == "writer" })
 	})
+	var writer int
 	for _, m := range st.Members {
 		if m.Group == "writer" {
-			s.freeze(m.PID)
-			defer s.thaw(m.PID)
+			writer = m.PID
 		}
 	}
+	s.freeze(writer)
+	defer s.thaw(writer)
 	state := s.await("arming", func(st bus.Status) bool { return st.State != bus.StateIdle }).State
 	s.kill(s.broker.PID)
 	s.await("acquire over a new broker", func(bus.Status) bool { return true })
-	for _, m := range st.Members {
-		if m.Group == "writer" {
-			s.thaw(m.PID)
-		}
-	}
+	s.thaw(writer)
 	sum := s.end(0)
 	t.Logf("the broker was killed in the state %s", state)
 	if sum.Captured != 200 || sum.Written != 200 || sum.Restarts != 1 {

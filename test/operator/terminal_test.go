@@ -1,6 +1,7 @@
 package operator_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -82,6 +83,16 @@ func (s *station) account(path string) (sum run.Summary) {
 	return sum
 }
 
+// exited awaits the end of processes that are not the test's children.
+func (s *station) exited(pids ...int) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	for _, pid := range pids {
+		awaitExit(ctx, s.t, pid)
+	}
+}
+
 // TestTerminalCloses closes the window in which a run goes on: it drains as after Ctrl-C, and its account is in the
 // store.
 func TestTerminalCloses(t *testing.T) {
@@ -118,9 +129,7 @@ func TestShellGoes(t *testing.T) {
 	if sum.EndedBy != run.EndedStop || sum.Lost != 0 {
 		t.Errorf("%+v", sum)
 	}
-	for _, pid := range slices.Backward(pids) {
-		awaitExit(t.Context(), t, pid)
-	}
+	s.exited(pids...)
 	s.sound(sum)
 	s.gone()
 }
