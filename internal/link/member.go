@@ -36,6 +36,7 @@ type Member struct {
 	// What follows is Next's alone.
 	conn    Conn
 	spec    run.Spec  // of the run that is mapped; zero between runs
+	policy  Policy    // of the group in that run
 	mapping Mapping   // nil between runs
 	given   []Mapping // of runs that are over for the consumer once it asks for the next delivery
 
@@ -183,7 +184,7 @@ func (m *Member) arm(ctx context.Context, a *Armed) error {
 		m.Report(frames.KindReady, Ready{Run: a.Spec.Run, Error: err.Error()})
 		return err
 	}
-	m.spec = a.Spec
+	m.spec, m.policy = a.Spec, a.Policy
 	return nil
 }
 
@@ -231,6 +232,9 @@ func (m *Member) frames(body []byte) ([]Offered, error) {
 		if err != nil {
 			if errors.Is(err, slab.ErrStale) { // released before, or reclaimed
 				m.cfg.Refusals.Count(refusal.Stale, 1)
+				if m.policy == Latest { // acquire gives no other frame before this one is back
+					m.queue(frames.KindReleases, 1, func(b []byte) []byte { return frames.AppendRelease(b, releaseOf(o, frames.Absent)) })
+				}
 			} else {
 				m.cfg.Refusals.Note(refusal.Offer, err)
 			}
@@ -250,13 +254,16 @@ func (m *Member) Release(fs []Offered, outcome frames.State) {
 		}
 		m.queue(frames.KindReleases, n, func(b []byte) []byte {
 			for _, f := range fs[:n] {
-				o := f.Offer
-				b = frames.AppendRelease(b, frames.Release{Seq: o.Seq, Generation: o.Generation, Epoch: o.Epoch, Slot: o.Slot, Outcome: outcome})
+				b = frames.AppendRelease(b, releaseOf(f.Offer, outcome))
 			}
 			return b
 		})
 		fs = fs[n:]
 	}
+}
+
+func releaseOf(o frames.Offer, outcome frames.State) frames.Release {
+	return frames.Release{Seq: o.Seq, Generation: o.Generation, Epoch: o.Epoch, Slot: o.Slot, Outcome: outcome}
 }
 
 // Settle implements Receiver.

@@ -238,6 +238,32 @@ func badOffers(k *kit) {
 	}
 }
 
+// takenBack: a member of a latest group that is offered a frame whose slot is taken gives it back at once: acquire has no
+// other for it before. The consumer never sees it.
+func takenBack(k *kit) {
+	if k.Source == nil {
+		return
+	}
+	src := k.Source()
+	c := k.consumer(src.Carrier(), nil)
+	a := src.Armed()
+	a.Policy = link.Latest
+	k.join(c, a)
+	o := src.Put(4, noise(4, a.Spec.Geometry.FrameBytes()))
+	src.Reclaim(o)
+	k.offer(c, o)
+	k.send(c.acquire, frames.KindEvent, "next")
+	k.delivery(c, frames.KindEvent)
+	kind, body, err := c.acquire.Receive(k.ctx)
+	if err != nil || kind != frames.KindReleases {
+		k.Fatalf("kind %d, %v; want a release", kind, err)
+	}
+	want := frames.Release{Seq: o.Seq, Generation: o.Generation, Epoch: o.Epoch, Slot: o.Slot, Outcome: frames.Absent}
+	if rels, err := frames.DecodeReleases(nil, body); err != nil || len(rels) != 1 || rels[0] != want {
+		k.Errorf("%+v, %v; want %+v", rels, err, want)
+	}
+}
+
 // runs: a run that can't be had is refused by the member, and its frames are nobody's; another run follows.
 func runs(k *kit) {
 	if k.Source == nil {

@@ -81,6 +81,7 @@ func Run(t *testing.T, s Setup) {
 		{"close", closing},
 		{"frames", pixels},
 		{"frames refused", badOffers},
+		{"frames taken back", takenBack},
 		{"runs", runs},
 		{"member joins again", memberAgain},
 	} {
