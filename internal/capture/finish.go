@@ -124,9 +124,10 @@ func (s *session) broken() string {
 func (s *session) drain(endedBy string) (string, error) {
 	d := s.c.cfg.Dispatcher
 	drained, hopeless, broken := d.Drained(), d.Hopeless(), d.DiskBroken()
-	tick := time.NewTicker(100 * time.Millisecond)
+	const every = 100 * time.Millisecond
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	moved, last := time.Now(), uint64(0)
+	still := newStandstill(every)
 	for {
 		select {
 		case <-drained:
@@ -143,11 +144,8 @@ func (s *session) drain(endedBy string) (string, error) {
 			reason, _ := d.Failure()
 			s.warning("the writers' disk fails again and again, what was not durable is given up: " + reason)
 			return run.EndedWriter, s.surrender(drained, frames.Unwritten)
-		case now := <-tick.C:
-			if a := d.Account(); progress(a) != last {
-				last, moved = progress(a), now
-			}
-			if now.Sub(moved) > s.opts.DrainTimeout {
+		case <-tick.C:
+			if still.look(progress(d.Account()), time.Now()) > s.opts.DrainTimeout {
 				s.warning(fmt.Sprintf("nothing moved for %s while draining: the rest was given up", s.opts.DrainTimeout))
 				return run.EndedDeadline, s.surrender(drained, frames.Stopped)
 			}
@@ -170,9 +168,10 @@ func progress(a dispatch.Account) uint64 {
 // surrender ledgers what is not durable, and waits for the ledger as long as it moves.
 func (s *session) surrender(drained <-chan struct{}, reason frames.State) error {
 	d := s.c.cfg.Dispatcher
-	tick := time.NewTicker(20 * time.Millisecond)
+	const every = 20 * time.Millisecond
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	moved, last := time.Now(), uint64(0)
+	still := newStandstill(every)
 	for given := false; ; {
 		if !given {
 			err := d.GiveUp(reason)
@@ -183,11 +182,8 @@ func (s *session) surrender(drained <-chan struct{}, reason frames.State) error 
 		select {
 		case <-drained:
 			return nil
-		case now := <-tick.C:
-			if a := d.Account(); progress(a) != last {
-				last, moved = progress(a), now
-			}
-			if now.Sub(moved) > settleTime {
+		case <-tick.C:
+			if still.look(progress(d.Account()), time.Now()) > settleTime {
 				return errors.New("the writers did not ledger what was given up: `sluice recover` completes the store")
 			}
 		}

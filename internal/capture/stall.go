@@ -73,3 +73,26 @@ func (w *watchdog) over(now time.Time) bool {
 	w.timer.Reset(w.step)
 	return false
 }
+
+// standstill measures how long a number does not change, without the time in which this process did not run.
+type standstill struct {
+	every         time.Duration // between two looks
+	last          uint64
+	moved, looked time.Time
+}
+
+func newStandstill(every time.Duration) *standstill {
+	now := time.Now()
+	return &standstill{every: every, moved: now, looked: now}
+}
+
+// look takes the number, and returns for how long it has been the same.
+func (s *standstill) look(n uint64, now time.Time) time.Duration {
+	if away := now.Sub(s.looked); away > stallSteps*s.every {
+		s.moved = s.moved.Add(away)
+	}
+	if s.looked = now; n != s.last {
+		s.last, s.moved = n, now
+	}
+	return now.Sub(s.moved)
+}

@@ -52,3 +52,25 @@ func TestWatchdogOfStoppedProcess(t *testing.T) {
 		}
 	})
 }
+
+// TestStandstill: a number that does not change stands still, but not while nobody could look.
+func TestStandstill(t *testing.T) {
+	s := newStandstill(100 * time.Millisecond)
+	began := s.moved
+	for _, c := range []struct {
+		after time.Duration
+		n     uint64
+		want  time.Duration
+	}{
+		{100 * time.Millisecond, 0, 100 * time.Millisecond},
+		{300 * time.Millisecond, 0, 300 * time.Millisecond},
+		{400 * time.Millisecond, 7, 0},
+		{900 * time.Millisecond, 7, 500 * time.Millisecond},
+		{time.Hour, 7, 500 * time.Millisecond}, // stopped, and woken
+		{time.Hour + time.Second, 7, 1500 * time.Millisecond},
+	} {
+		if got := s.look(c.n, began.Add(c.after)); got != c.want {
+			t.Errorf("after %s it stands still for %s, want %s", c.after, got, c.want)
+		}
+	}
+}

@@ -26,6 +26,7 @@ const (
 	hangAnalyser kind = "stop an analyser until its frames are taken from it"
 	stopBroker   kind = "stop the broker, not for long"
 	hangBroker   kind = "stop the broker for seconds"
+	outlast      kind = "stop all writers until the drain is given up"
 	killTwo      kind = "kill -9 two at once"
 )
 
@@ -82,9 +83,12 @@ func (p plan) fault(r *rand.Rand) fault {
 	if p.analysers > 0 {
 		kinds = append(kinds, killAnalyser, stopAnalyser, hangAnalyser)
 	}
+	if p.deadline > 0 {
+		kinds = append(kinds, outlast, outlast, outlast)
+	}
 	f := fault{kind: kinds[r.IntN(len(kinds))], victims: []string{writer}}
 	switch f.kind {
-	case killWriters, hangWriters:
+	case killWriters, hangWriters, outlast:
 		f.victims = p.names("writer", p.writers)
 	case killAcquire, stopAcquire, hangAcquire:
 		f.victims = []string{"acquire"}
@@ -105,6 +109,8 @@ func (p plan) fault(r *rand.Rand) fault {
 		f.length = between(10*time.Millisecond, 600*time.Millisecond)
 	case hangWriter, hangWriters, hangAcquire:
 		f.length = between(p.hung+200*time.Millisecond, p.hung+2*time.Second)
+	case outlast:
+		f.length = between(p.deadline+500*time.Millisecond, p.deadline+3*time.Second)
 	case hangAnalyser:
 		f.length = between(2200*time.Millisecond, 4*time.Second)
 	case brokerAway, hangBroker:
@@ -131,6 +137,9 @@ func (p plan) fault(r *rand.Rand) fault {
 		most = 100 * time.Millisecond
 	}
 	f.share, f.delay = r.Float64(), between(0, most)
+	if f.kind == outlast { // so that there is something to drain
+		f.phase, f.share = atCaptured, max(0, 1-float64(p.slots)/2/float64(p.frames))
+	}
 	return f
 }
 

@@ -113,6 +113,7 @@ func (r *round) code(out outcome) {
 	switch {
 	case s.EndedBy == run.EndedFrames && s.Captured == r.plan.frames:
 	case s.EndedBy == run.EndedStop && r.plan.stopAt > 0:
+	case s.EndedBy == run.EndedDeadline && r.plan.deadline > 0:
 	case s.EndedBy == run.EndedInterrupted && r.plan.way == operated && r.killedAcquire():
 	default:
 		t.Errorf("ended by %q with %d of %d frames", s.EndedBy, s.Captured, r.plan.frames)
@@ -173,6 +174,8 @@ func (r *round) allows(state frames.State) bool {
 		return r.plan.free && r.plan.onFull == "pause"
 	case frames.Missed:
 		return r.plan.free
+	case frames.Stopped:
+		return r.plan.deadline > 0 // a drain is given up that does not move for so long, whatever the reason
 	case frames.Restarted:
 		return r.plan.free && r.killedAcquire()
 	}

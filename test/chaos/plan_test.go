@@ -34,6 +34,9 @@ type plan struct {
 	capture, link []string
 	// stopAt is the share of the frames at which a user stops the run, 0 for never.
 	stopAt float64
+	slots  int // of the budget
+	// deadline is when a drain is given up, 0 for a time that no round takes.
+	deadline time.Duration
 	// hung is when silence counts.
 	hung   time.Duration
 	faults []fault
@@ -70,15 +73,20 @@ func newPlan(seed uint64) plan {
 	if dtype == "uint16" {
 		bytes *= 2
 	}
-	slots, analyze := 8+r.IntN(300), one("latest", "latest", "lossless")
+	p.slots = 8 + r.IntN(300)
+	analyze := one("latest", "latest", "lossless")
 	if p.analysers == 0 {
 		analyze = "latest" // frames for a lossless analysis that nobody does would wait for ever
 	}
 	p.capture = []string{
 		"--source", p.source, "--frames", strconv.FormatUint(p.frames, 10), "--on-full", p.onFull,
-		"--budget", strconv.Itoa(slots * slab.Stride(bytes)), "--shard-frames", strconv.Itoa(1 + r.IntN(150)),
+		"--budget", strconv.Itoa(p.slots * slab.Stride(bytes)), "--shard-frames", strconv.Itoa(1 + r.IntN(150)),
 		"--compress", one("none", "none", "zstd:1", "zstd:3"), "--analyze-policy", analyze,
 		"--reclaim-after", one("300ms", "2s"), "--member-timeout", "30s",
+	}
+	if r.IntN(8) == 0 {
+		p.deadline = 2 * time.Second
+		p.capture = append(p.capture, "--drain-timeout", p.deadline.String())
 	}
 	p.hung = time.Second
 	p.link = []string{"--heartbeat", "250ms", "--hung-after", "1s"}
