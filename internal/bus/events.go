@@ -96,7 +96,7 @@ type DiskEvent struct {
 	SecondsLeft float64 `json:"seconds_left"`
 }
 
-// Loss is a range of frames that share the way they were lost.
+// Loss is frames that share the way they were lost: a range, or several.
 type Loss struct {
 	Seq          uint64       `json:"seq"`
 	Count        uint64       `json:"count"`
@@ -106,6 +106,9 @@ type Loss struct {
 	LastNS       int64        `json:"last_ns,string"`
 	Reason       frames.State `json:"reason"`
 	Stage        frames.Stage `json:"stage"`
+	// Ranges and EndSeq are set where there are several ranges: Count frames in so many, between Seq and EndSeq.
+	Ranges uint64 `json:"ranges,omitempty"`
+	EndSeq uint64 `json:"end_seq,omitempty"`
 }
 
 // LossOf is l as a message has it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/dispatch"
@@ -22,6 +23,7 @@ type Herald struct {
 	mu   sync.Mutex // guards what follows
 	news []news
 	n    map[frames.RunID]func() uint64 // gives the number of a run's next event
+	lost map[lossKind]*lossSum
 	kick chan struct{}
 	idle chan struct{} // closed when news is empty and nothing is being told
 }
@@ -36,7 +38,7 @@ type news struct {
 
 // NewHerald returns a Herald; Run makes it work.
 func NewHerald(p *bus.Publisher, logger *slog.Logger) *Herald {
-	h := &Herald{publisher: p, logger: logger, n: map[frames.RunID]func() uint64{}, kick: make(chan struct{}, 1), idle: make(chan struct{})}
+	h := &Herald{publisher: p, logger: logger, n: map[frames.RunID]func() uint64{}, lost: map[lossKind]*lossSum{}, kick: make(chan struct{}, 1), idle: make(chan struct{})}
 	close(h.idle)
 	return h
 }
@@ -64,6 +66,15 @@ func (h *Herald) Backpressure(run frames.RunID, b bus.Backpressure, holder func(
 
 func (h *Herald) tell(n news) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n.over || n.event != nil && (n.event.Kind == bus.EventDrained || n.event.Kind == bus.EventFinished) {
+		h.tellLost(func(k lossKind, _ *lossSum) bool { return k.run == n.run })
+	}
+	h.queue(n)
+}
+
+// queue has the news published. h.mu is held.
+func (h *Herald) queue(n news) {
 	if len(h.news) == 0 {
 		select {
 		case <-h.idle:
@@ -72,7 +83,6 @@ func (h *Herald) tell(n news) {
 		}
 	}
 	h.news = append(h.news, n)
-	h.mu.Unlock()
 	select {
 	case h.kick <- struct{}{}:
 	default:
@@ -81,15 +91,27 @@ func (h *Herald) tell(n news) {
 
 // Run publishes until ctx ends, and then what is left.
 func (h *Herald) Run(ctx context.Context) {
+	tick := time.NewTicker(lossPeriod / 4)
+	defer tick.Stop()
 	for {
 		h.drain()
 		select {
 		case <-ctx.Done():
+			h.gathered(0)
 			h.drain()
 			return
+		case <-tick.C:
+			h.gathered(lossPeriod)
 		case <-h.kick:
 		}
 	}
+}
+
+// gathered tells of the losses of the kinds that were not told of for so long.
+func (h *Herald) gathered(since time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tellLost(func(_ lossKind, s *lossSum) bool { return time.Since(s.told) >= since })
 }
 
 func (h *Herald) drain() {
@@ -187,8 +209,10 @@ func (h *Herald) Note(f dispatch.Fact) {
 		e = bus.Event{Kind: bus.EventShardSealed, Text: fmt.Sprintf("shard %d sealed by %s", f.Shard, f.Member)}
 		e.Shard = &bus.ShardEvent{Shard: f.Shard, Epoch: f.Epoch, Writer: f.Member, ReadableUntilSeq: f.ReadableUntil}
 	case dispatch.FramesLost:
-		e = bus.Event{Kind: bus.EventFramesLost, Text: fmt.Sprintf("%d frames lost from %d on: %s", f.Loss.Count, f.Loss.Seq, f.Loss.Reason)}
-		e.Loss = bus.LossOf(f.Loss)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.lose(f.Run, f.Loss)
+		return
 	}
 	h.Event(f.Run, e)
 }

@@ -35,6 +35,7 @@ type shard struct {
 	owner *member
 	slots map[uint64]int // by seq: frames not released
 	loss  []*loss        // in order of seq: not settled
+	told  time.Time      // when losses were last sent
 	// spoilt are the ranges that owners have found to be damaged, each frame once.
 	spoilt []frames.Loss
 }
@@ -114,6 +115,7 @@ func (s *shards) resend(sh *shard, again bool) {
 	for _, l := range sh.loss {
 		l.sent = false
 	}
+	sh.told = time.Time{}
 	s.send(sh)
 }
 
@@ -159,9 +161,15 @@ func (s *shards) lose(l frames.Loss) error {
 	return nil
 }
 
-// send offers a shard's losses to its owner, unless some are on their way: those that come meanwhile gather.
+// gather is how long the losses of a shard that others may follow gather: each time that they go out costs the writer a
+// sync.
+const gather = 100 * time.Millisecond
+
+// send offers a shard's losses to its owner, unless some are on their way or were a moment ago: those that come meanwhile
+// gather.
 func (s *shards) send(sh *shard) {
-	if sh.owner == nil || !sh.owner.ready {
+	now := time.Now()
+	if sh.owner == nil || !sh.owner.ready || len(sh.loss) == 0 || !s.whole(sh.no) && now.Sub(sh.told) < gather {
 		return
 	}
 	for _, l := range sh.loss {
@@ -169,6 +177,7 @@ func (s *shards) send(sh *shard) {
 			return
 		}
 	}
+	sh.told = now
 	for _, l := range sh.loss {
 		l.sent = true
 		sh.owner.out.lose(frames.LossRecord{Loss: l.Loss, Epoch: sh.epoch})
@@ -224,11 +233,15 @@ func (s *shards) settle(m *member, rec frames.LossRecord) (frames.Loss, bool) {
 	return rec.Loss, true
 }
 
+// whole reports whether nothing more comes into a shard.
+func (s *shards) whole(no uint64) bool {
+	return s.r.ended || s.r.next >= (no+1)*s.r.spec.ShardFrames
+}
+
 // seal takes a member's word that a shard is complete.
 func (s *shards) seal(m *member, a frames.Assignment) bool {
 	sh := s.open[a.Shard]
-	whole := s.r.ended || s.r.next >= (a.Shard+1)*s.r.spec.ShardFrames
-	if sh == nil || sh.owner != m || sh.epoch != a.Epoch || !whole || len(sh.slots) > 0 || len(sh.loss) > 0 {
+	if sh == nil || sh.owner != m || sh.epoch != a.Epoch || !s.whole(a.Shard) || len(sh.slots) > 0 || len(sh.loss) > 0 {
 		return false
 	}
 	delete(s.open, a.Shard)
@@ -298,7 +311,12 @@ func (s *shards) gone(m *member) {
 	m.outstanding, m.owned = 0, 0
 }
 
-func (s *shards) advance(time.Time) { s.adopt() }
+func (s *shards) advance(time.Time) {
+	s.adopt()
+	for _, sh := range s.open {
+		s.send(sh)
+	}
+}
 
 func (s *shards) quiet() bool {
 	return len(s.open) == 0 && (!s.r.ended || s.r.slab.Sealed() >= s.r.spec.Shards(s.r.slab.Captured()))

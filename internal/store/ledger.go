@@ -38,12 +38,9 @@ func (l *ledger) add(losses []frames.Loss) error {
 	if len(losses) == 0 {
 		return nil
 	}
-	var lines []byte
-	for _, r := range join(losses) {
-		var err error
-		if lines, err = appendLedger(lines, r); err != nil {
-			return err
-		}
+	lines, err := appendLedger(nil, join(losses)...)
+	if err != nil {
+		return err
 	}
 	return l.flight.do(lines)
 }

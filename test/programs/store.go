@@ -114,10 +114,16 @@ func Ledger(t *testing.T, path string) map[uint64][]frames.State {
 	for _, name := range files {
 		for _, line := range Lines[struct {
 			Seq, Count uint64
+			More       []uint64
 			Reason     frames.State
 		}](t, name) {
-			for seq := line.Seq; seq < line.Seq+line.Count; seq++ {
-				reasons[seq] = append(reasons[seq], line.Reason)
+			seq := line.Seq
+			for i, n := range append([]uint64{0, line.Count}, line.More...) {
+				for end := seq + n; seq < end; seq++ {
+					if i%2 == 1 {
+						reasons[seq] = append(reasons[seq], line.Reason)
+					}
+				}
 			}
 		}
 	}
