@@ -24,8 +24,10 @@ SOAK     ?= 60m
 SOAK_RATE ?= 100MB
 SOAK_OUT ?= .cache/soak
 
+SWEEP    ?= ^(TestSweep|TestSweepRecover|TestSweepVerify|TestCrashes|TestRecoverIsKilled|TestVerifyFindsEveryFlippedBit)$$
+
 .DEFAULT_GOAL := help
-.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint lint-opencv fuzz chaos soak bench demo clean
+.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint lint-opencv fuzz chaos sweep recover-bench compare-kill soak bench demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +82,15 @@ chaos: ## CHAOS=30 runs whose processes and broker are killed and stopped at ran
 
 soak: ## an hour with a slow consumer coming and going: SOAK=60m SOAK_RATE=100MB (a second); figures and plot in .cache/soak
 	SLUICE_SOAK=$(SOAK) SLUICE_SOAK_RATE=$(SOAK_RATE) SLUICE_SOAK_OUT=$(abspath $(SOAK_OUT)) CGO_ENABLED=0 go test -count 1 -timeout 48h -run '^TestSoak$$' -v ./test/soak
+
+sweep: ## fault sweeps and crash clones of the store, with their counts
+	CGO_ENABLED=0 go test -count 1 -run '$(SWEEP)' -v ./internal/store | grep -v '^=== '
+
+recover-bench: ## kill runs of 10 GiB and say what recovering and verifying them takes (needs 15 GiB in TMPDIR)
+	CGO_ENABLED=0 go test -count 1 -tags figures -run '^TestFigureRecovery$$' -v ./test/operator
+
+compare-kill: ## kill a run at full speed and say what is gone, in the form of docs/reliability.md (needs 8 GiB in TMPDIR)
+	CGO_ENABLED=0 go test -count 1 -tags figures -run '^TestFigureKill$$' -v ./test/operator
 
 bench: ## benchmarks: BENCH=name, BENCHTIME=1s; compare two outputs with `go tool -modfile=tools/go.mod benchstat`
 	CGO_ENABLED=0 go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PKGS)

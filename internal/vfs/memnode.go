@@ -58,13 +58,17 @@ func (n *node) sync() {
 }
 
 // torn is what a crash may leave: the changes that were not synced survive in pieces of 512 or of 4096 bytes, each
-// by chance.
+// by chance. Where a piece that makes the file longer is lost, the length may have reached the disk without it, with zeros
+// or with what the disk had there before.
 func (n *node) torn(r *chance) content {
 	data := n.disk.clone()
 	for _, c := range n.dirty {
 		for _, part := range c.parts(r.grain) {
-			if r.survives() {
+			switch {
+			case r.survives():
 				part.apply(&data)
+			case part.b != nil && part.off+int64(len(part.b)) > data.size:
+				r.longer(&data, part)
 			}
 		}
 	}
@@ -102,6 +106,22 @@ func newChance(seed uint64) *chance {
 }
 
 func (r *chance) survives() bool { return r.rng.IntN(4) < r.of }
+
+// longer lets the length of a piece that was lost survive, or not.
+func (r *chance) longer(data *content, part change) {
+	end := part.off + int64(len(part.b))
+	switch r.rng.IntN(4) {
+	case 0:
+		data.resize(end)
+	case 1:
+		from := max(part.off, data.size)
+		stale := make([]byte, end-from)
+		for i := range stale {
+			stale[i] = byte(r.rng.Uint32())
+		}
+		data.write(stale, from)
+	}
+}
 
 // memInfo describes a node.
 type memInfo struct {
