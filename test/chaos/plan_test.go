@@ -58,7 +58,7 @@ func newPlan(seed uint64) plan {
 	width, height, dtype, fps := 1+r.IntN(400), 1+r.IntN(300), one("uint8", "uint16"), 80+r.IntN(400)
 	p.frames = uint64(fps) * uint64(2+r.IntN(3))
 	if !p.free && r.IntN(4) == 0 { // as fast as it can: the budget is full all the time
-		p.frames = min(20_000, 300<<20/uint64(width*height))
+		p.frames = min(8_000, 80<<20/uint64(width*height))
 		fps = 0
 	}
 	p.source = fmt.Sprintf("sim:?width=%d&height=%d&dtype=%s&fps=%d&pattern=hash&seed=%d", width, height, dtype, fps, r.IntN(1000))

@@ -19,6 +19,8 @@ import (
 const (
 	// patience bounds a round: it takes a tenth of this on an idle machine.
 	patience = 2 * time.Minute
+	// slow is when what happened in a round is told although it ended well.
+	slow = 25 * time.Second
 	// lookEvery is how often a fault looks whether its moment has come.
 	lookEvery = 3 * time.Millisecond
 )
@@ -83,7 +85,7 @@ func play(t *testing.T, p plan) result {
 	out := r.crew.finish(hung)
 	r.sweep()
 	res := r.judge(out, hung)
-	if t.Failed() || os.Getenv("SLUICE_CHAOS_SEED") != "" {
+	if took := time.Since(began); t.Failed() || took > slow || os.Getenv("SLUICE_CHAOS_SEED") != "" {
 		t.Logf("%s\n%s\n%s", p, strings.Join(r.acted, "\n"), out.log)
 	}
 	t.Logf("%s: %s", time.Since(began).Round(time.Millisecond), res)
