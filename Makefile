@@ -20,6 +20,7 @@ FUZZTIME ?= 10s
 BENCH    ?= .
 BENCHTIME ?= 1s
 CHAOS    ?= 30
+ISOLATION ?= 5
 SOAK     ?= 60m
 SOAK_RATE ?= 100MB
 SOAK_OUT ?= .cache/soak
@@ -27,7 +28,7 @@ SOAK_OUT ?= .cache/soak
 SWEEP    ?= ^(TestSweep|TestSweepRecover|TestSweepVerify|TestCrashes|TestRecoverIsKilled|TestVerifyFindsEveryFlippedBit)$$
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint lint-opencv fuzz chaos sweep recover-bench compare-kill soak bench demo clean
+.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint lint-opencv fuzz chaos sweep recover-bench compare-kill isolation soak bench demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +80,9 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 
 chaos: ## CHAOS=30 runs whose processes and broker are killed and stopped at random; SLUICE_CHAOS_SEED=N repeats one
 	SLUICE_CHAOS=$(CHAOS) CGO_ENABLED=0 go test -count 1 -timeout 180m -run '^TestChaos$$' -v ./test/chaos
+
+isolation: ## what a stopped and a slow analyser do to the writer, at 60 % of what the disk takes: ISOLATION=5 pairs of runs of each
+	SLUICE_ISOLATION=$(ISOLATION) CGO_ENABLED=0 go test -count 1 -timeout 60m -run '^TestIsolation$$' -v ./test/isolation
 
 soak: ## an hour with a slow consumer coming and going: SOAK=60m SOAK_RATE=100MB (a second); figures and plot in .cache/soak
 	SLUICE_SOAK=$(SOAK) SLUICE_SOAK_RATE=$(SOAK_RATE) SLUICE_SOAK_OUT=$(abspath $(SOAK_OUT)) CGO_ENABLED=0 go test -count 1 -timeout 48h -run '^TestSoak$$' -v ./test/soak
