@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/broker"
@@ -39,8 +40,10 @@ const (
 	plainEvery = 2 * time.Second  // between status lines where there is no terminal
 	logEvery   = time.Minute      // between those in a log
 	stopTime   = 10 * time.Second // for a child that has nothing left to do
-	printTime  = 10 * time.Second // for the summary, where somebody else reads slowly
-	hardTime   = 5 * time.Second  // for everything once a second interrupt came
+	// membersTime is for members, which stay a while for an acquire that may come back.
+	membersTime = stopTime + 5*time.Second
+	printTime   = 10 * time.Second // for the summary, where somebody else reads slowly
+	hardTime    = 5 * time.Second  // for everything once a second interrupt came
 )
 
 // How a run ends before it has frames.
@@ -152,7 +155,7 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 		}
 		switch e := crew.dismiss(context.WithoutCancel(ctx), p.hard, summary); {
 		case e != nil && summary != nil: // the run is over and its account stands
-			summary.Warnings = append(summary.Warnings, e.Error())
+			summary.Warnings = append(summary.Warnings, strings.ReplaceAll(e.Error(), "\n", "; "))
 		default:
 			err = errors.Join(err, e)
 		}

@@ -343,7 +343,7 @@ func (c *crew) dismiss(ctx context.Context, hard <-chan struct{}, summary *runpk
 	if summary != nil {
 		patience = stopTime
 	}
-	ending, cancel := context.WithTimeout(ctx, patience)
+	ending, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan struct{})
 	var watching sync.WaitGroup
@@ -359,15 +359,13 @@ func (c *crew) dismiss(ctx context.Context, hard <-chan struct{}, summary *runpk
 	var err error
 	if closed(hard) {
 		// They may wait for each other, and the user doesn't. Killing is what was asked for.
-		_ = c.stopAll(ending, append(c.members, c.acquire)...)
+		_ = c.stopAll(ending, stopTime, append(c.members, c.acquire)...)
 	} else {
-		err = errors.Join(c.stopAll(ending, c.acquire), c.stopAll(ending, c.members...))
+		err = errors.Join(c.stopAll(ending, patience, c.acquire), c.stopAll(ending, membersTime, c.members...))
 	}
 	close(done)
 	watching.Wait()
-	last, cancelLast := context.WithTimeout(ctx, hardTime)
-	defer cancelLast()
-	err = errors.Join(err, c.stopAll(last, c.server))
+	err = errors.Join(err, c.stopAll(ctx, hardTime, c.server))
 	c.wg.Wait()
 	if err := errors.Join(err, c.group.Close()); err != nil {
 		return fmt.Errorf("stopping: %w", err)
@@ -385,9 +383,11 @@ func closed(ch <-chan struct{}) bool {
 	}
 }
 
-// stopAll stops children at the same time. Only one that had to be killed is an error; what else a child ended of
+// stopAll stops children at the same time, each within the limit. Only one that had to be killed is an error; what else a child ended of
 // is told.
-func (c *crew) stopAll(ctx context.Context, children ...*supervise.Child) error {
+func (c *crew) stopAll(ctx context.Context, limit time.Duration, children ...*supervise.Child) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	errs := make([]error, len(children))
 	var wg sync.WaitGroup
 	for i, child := range children {

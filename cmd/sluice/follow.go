@@ -14,6 +14,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/exit"
 	"github.com/sluicedaq/sluice/internal/monitor"
 	runpkg "github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/internal/store"
 	"github.com/sluicedaq/sluice/internal/supervise"
 	"github.com/sluicedaq/sluice/internal/vfs"
@@ -45,6 +46,7 @@ type follower struct {
 	bereft   string                    // the required group that has nobody left
 	told     map[*supervise.Child]bool // the children whose end was told
 	away     time.Time                 // since when acquire says that it has no such run
+	heard    time.Time                 // when acquire answered last
 	stop     bus.StopRequest
 	stopping bool
 }
@@ -61,7 +63,7 @@ func newFollower(nc *nats.Conn, client *bus.Client, crew *crew, screen monitor.S
 // follow returns the run's summary when it is over. The end of ctx stops the run, hard does so without a drain.
 func (f *follower) follow(ctx context.Context, hard <-chan struct{}, armed bus.Armed) (*runpkg.Summary, error) {
 	f.run, f.store, f.armed = armed.Spec.Run, armed.Store, armed
-	f.finished, f.away, f.last = false, time.Time{}, bus.Status{}
+	f.finished, f.away, f.last, f.heard = false, time.Time{}, bus.Status{}, time.Now()
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	ticker := time.NewTicker(pollEvery)
@@ -85,7 +87,7 @@ func (f *follower) follow(ctx context.Context, hard <-chan struct{}, armed bus.A
 			f.stopping, f.stop.Hard = true, true
 			deadline = time.After(hardTime)
 		case <-deadline:
-			return f.noAccount()
+			return f.stoppedHard()
 		}
 		if err := f.childLost(); err != nil {
 			return nil, err
@@ -117,23 +119,51 @@ func (f *follower) withoutGroup(s *runpkg.Summary) error {
 	return exit.Errorf(exit.Unavailable, "every process of the group %s is lost, which the run can't do without: see sluice verify %s", f.bereft, f.store)
 }
 
-// noAccount is the account of a run whose acquire does not end it in time, as of its last status.
-func (f *follower) noAccount() (*runpkg.Summary, error) {
+// silent gives up a run whose acquire has not answered for as long as a drain may take without a sign of life.
+func (f *follower) silent() (*runpkg.Summary, error) {
+	limit := f.crew.run.DrainTimeout
+	if time.Since(f.heard) <= limit {
+		return nil, nil
+	}
+	return f.noAccount(runpkg.EndedInterrupted), exit.Errorf(exit.Unavailable,
+		"%w: acquire has not answered for %s: the broker is out of reach, or acquire does not move; %s", bus.ErrNoAnswer, limit, f.unfinished())
+}
+
+// stoppedHard is the end of a run whose acquire does not end it in time.
+func (f *follower) stoppedHard() (*runpkg.Summary, error) {
+	summary := f.noAccount(runpkg.EndedHard)
+	if f.bereft != "" {
+		return summary, f.withoutGroup(summary)
+	}
+	return summary, exit.Errorf(exit.Interrupted, "stopped hard; %s", f.unfinished())
+}
+
+// unfinished says what becomes of a store that acquire has not completed.
+func (f *follower) unfinished() string {
+	return fmt.Sprintf("the camera's next run completes %[1]s with what is still in memory, or sluice recover --discard-slab %[1]s without", f.store)
+}
+
+// noAccount is the account of a run that acquire gives none of: how many frames were captured its slab knows, the rest
+// is as of its last status.
+func (f *follower) noAccount(endedBy string) *runpkg.Summary {
 	spec, s := f.armed.Spec, f.last
+	if slabs, err := slab.List(shmDir); err == nil {
+		for _, left := range slabs {
+			if left.Err == nil && left.Spec.Run == f.run {
+				s.Captured = max(s.Captured, left.Captured)
+			}
+		}
+	}
 	sum := runpkg.Summary{
 		V: 1, Run: f.run, Store: f.store, Camera: spec.Camera, Source: spec.Source,
 		Shape: append([]int{int(s.Captured)}, spec.Geometry.Shape()...), Dtype: spec.Geometry.Dtype,
 		Captured: s.Captured, Written: s.Durable, Lost: s.Lost, LostByReason: map[string]uint64{},
 		Bytes: s.Durable * uint64(spec.Geometry.FrameBytes()), BudgetBytes: f.armed.BudgetBytes, PeakBudgetBytes: s.Budget.Peak,
-		ThrottledSeconds: s.Budget.ThrottledSeconds, PausedSeconds: s.Budget.PausedSeconds, EndedBy: runpkg.EndedHard,
-		Warnings: []string{"acquire gave no account: the figures are those of its last status"},
+		ThrottledSeconds: s.Budget.ThrottledSeconds, PausedSeconds: s.Budget.PausedSeconds, EndedBy: endedBy,
+		Warnings: []string{"acquire gave no account: captured is what shared memory says, the other figures are those of its last status"},
 	}
 	maps.Copy(sum.LostByReason, s.LostByReason)
-	summary := f.account(sum)
-	if f.bereft != "" {
-		return summary, f.withoutGroup(summary)
-	}
-	return summary, exit.Errorf(exit.Interrupted, "stopped hard: see sluice verify %s", f.store)
+	return f.account(sum)
 }
 
 // childLost decides what the end of children for good means: without acquire or the broker there is no run, the end of
@@ -171,9 +201,10 @@ func (f *follower) poll(ctx context.Context) (*runpkg.Summary, error) {
 	defer cancel()
 	f.polled = time.Now()
 	s, err := f.client.Status(ctx, bus.RunRequest{})
-	if err != nil {
-		return nil, nil // acquire or the broker is away: the supervisor brings them back or says that it can't
+	if err != nil { // acquire or the broker is away: the supervisor brings them back or says that it can't
+		return f.silent()
 	}
+	f.heard = time.Now()
 	if s.Run == f.run {
 		f.away, f.last = time.Time{}, s
 		f.screen.Show(s)

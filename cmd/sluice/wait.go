@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -158,7 +159,8 @@ func waitIdle(ctx context.Context, nc *nats.Conn, client *bus.Client, camera str
 			case m := <-events:
 				var e bus.Event
 				if json.Unmarshal(m.Data, &e) == nil && e.Kind == bus.EventFinished && e.Run == last.Run && e.Summary != nil {
-					return e.Summary, nil
+					// The event is anybody's who may publish: where the store can be read, it has the true account.
+					return cmp.Or(summaryIn(last.Store), e.Summary), nil
 				}
 			case <-ctx.Done():
 				waiting = false
