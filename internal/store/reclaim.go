@@ -168,7 +168,6 @@ func (r *recovery) adopt(ctx context.Context, no uint64, owners []formerOwner) (
 	if err != nil {
 		return nil, err
 	}
-	sh.alone = true
 	if err := r.fill(ctx, sh, owners); err != nil {
 		return nil, errors.Join(err, sh.closeFiles())
 	}

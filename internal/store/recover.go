@@ -213,6 +213,7 @@ func (r *recovery) shard(ctx context.Context, no, end uint64) error {
 	if err != nil {
 		return fmt.Errorf("shard %d: %w", no, err)
 	}
+	sh.alone = true
 	if err := r.seal(ctx, sh, end, damaged, &found); err != nil {
 		return fmt.Errorf("shard %d: %w", no, errors.Join(err, sh.Close()))
 	}

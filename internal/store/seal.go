@@ -54,8 +54,10 @@ func (s *Shard) seal(ctx context.Context, end uint64) error {
 			}
 		}
 	}
-	if err := s.store.grow(ctx); err != nil {
-		return err
+	if !s.alone { // else who works on the store makes the arrays grow in the end, once
+		if err := s.store.grow(ctx); err != nil {
+			return err
+		}
 	}
 	return s.cleanUp()
 }
