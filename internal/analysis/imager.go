@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -75,13 +76,13 @@ func (i *imager) look(f *frames.Frame, pictures bool, c SpatialCoverage) error {
 		return err
 	}
 	if j.spectrum {
-		if err := i.spatial.Load(pixels); err != nil {
-			return err
+		if fault := frames.Guard(pixels, func() { err = i.spatial.Load(pixels) }); fault != nil || err != nil {
+			return cmp.Or(fault, err)
 		}
 	}
 	if j.picture {
-		if err := i.preview.Load(pixels); err != nil {
-			return err
+		if fault := frames.Guard(pixels, func() { err = i.preview.Load(pixels) }); fault != nil || err != nil {
+			return cmp.Or(fault, err)
 		}
 		i.published = now
 	}

@@ -164,7 +164,11 @@ func (s *session) analyse(f link.Offered, newest bool) {
 		err = s.imager.look(f.Frame, s.armed.Primary == s.cfg.Member, s.coverage(f.Offer.Seq))
 	}
 	if err != nil {
-		if !errors.Is(err, frames.ErrReclaimed) {
+		switch {
+		case errors.Is(err, frames.ErrReclaimed):
+		case errors.Is(err, frames.ErrFault):
+			s.cfg.Refusals.Note(refusal.Offer, err)
+		default:
 			s.log.Error("analysing a frame", "seq", f.Offer.Seq, "error", err)
 		}
 		s.mu.Lock()
@@ -196,7 +200,10 @@ func (s *session) measure(f *frames.Frame) error {
 	if err != nil {
 		return err
 	}
-	if err := s.tiles.Means(s.means, pixels); err != nil {
+	if fault := frames.Guard(pixels, func() { err = s.tiles.Means(s.means, pixels) }); fault != nil {
+		return fault
+	}
+	if err != nil {
 		return err
 	}
 	return f.Intact()

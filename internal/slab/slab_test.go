@@ -288,3 +288,58 @@ func TestViewOutlivesSlab(t *testing.T) {
 		t.Errorf("pixels %v", p)
 	}
 }
+
+// TestCutFile: a file that is cut short under a reader is an error of the frames in it, not the reader's end.
+func TestCutFile(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Create(Config{Dir: dir, Spec: testSpec(5000), Slots: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	h := frames.Header{Seq: 0, FrameID: 7}
+	offer := s.Commit(mustTake(t, s), h, 1).Offer(0, 1)
+	v, err := Open(dir, s.Path(), s.Spec().Run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	f, err := v.Frame(offer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pixels, err := f.Pixels()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	read := func() {
+		for _, b := range pixels {
+			sum += int(b)
+		}
+	}
+	if err := errors.Join(frames.Guard(pixels, read), f.Intact()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(s.Path(), int64(v.dataAt)); err != nil {
+		t.Fatal(err)
+	}
+	if err := frames.Guard(pixels, read); !errors.Is(err, frames.ErrFault) {
+		t.Errorf("pixels that are gone: %v", err)
+	}
+	if err := f.Intact(); err != nil {
+		t.Errorf("its record is there: %v", err)
+	}
+	if err := os.Truncate(s.Path(), PageSize); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Intact(); !errors.Is(err, frames.ErrReclaimed) {
+		t.Errorf("a frame whose record is gone: %v", err)
+	}
+	if _, err := v.Frame(offer); !errors.Is(err, frames.ErrFault) {
+		t.Errorf("an offer whose record is gone: %v", err)
+	}
+	if _, err := Open(dir, s.Path(), s.Spec().Run); !errors.Is(err, ErrDamaged) {
+		t.Errorf("what is left of the slab: %v", err)
+	}
+}

@@ -46,14 +46,24 @@ func Open(dir, path string, id frames.RunID) (*View, error) {
 func (v *View) Spec() run.Spec { return v.spec }
 
 // Frame turns an offer into a frame whose pixels lie in the slab. It returns an error wrapping ErrRange for a
-// slot that does not exist, and ErrStale when the slot does not hold the offered frame (any more).
+// slot that does not exist, ErrStale when the slot does not hold the offered frame (any more), and frames.ErrFault where
+// the file was cut short. That shows with the pixels too: who reads them does so by frames.Guard.
 func (v *View) Frame(o frames.Offer) (*frames.Frame, error) {
 	if int64(o.Slot) >= int64(v.slots) {
 		return nil, fmt.Errorf("slot %d of %d: %w", o.Slot, v.slots, ErrRange)
 	}
-	r := slotAt(v.mem, v.layout, int(o.Slot))
-	intact := func() bool { return r.generation.Load() == o.Generation }
-	if o.Generation%2 == 1 || !intact() || r.record().Offer(int(o.Slot), o.Epoch) != o {
+	mem := v.mem
+	r := slotAt(mem, v.layout, int(o.Slot))
+	intact := func() bool {
+		same := false
+		err := frames.Guard(mem, func() { same = r.generation.Load() == o.Generation })
+		return same && err == nil
+	}
+	good := false
+	if err := frames.Guard(mem, func() { good = r.record().Offer(int(o.Slot), o.Epoch) == o }); err != nil {
+		return nil, fmt.Errorf("frame %d in slot %d: %w", o.Seq, o.Slot, err)
+	}
+	if o.Generation%2 == 1 || !good || !intact() {
 		return nil, fmt.Errorf("frame %d in slot %d: %w", o.Seq, o.Slot, ErrStale)
 	}
 	at := v.dataAt + int(o.Slot)*v.stride

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluicedaq/sluice/internal/vfs"
+	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 // placePacked writes frames, compressed where the run wants it, one behind the other, in blocks that begin where
@@ -47,8 +48,11 @@ func (s *Shard) newPacker() *packer {
 func (p *packer) addFrames(ctx context.Context, fs []Frame, recs []record) error {
 	for i, f := range fs {
 		p.shard.store.opts.Hooks.Working(+1)
-		recs[i].CRC = castagnoli(f.Pixels)
+		err := checksum(f.Pixels, &recs[i])
 		p.shard.store.opts.Hooks.Working(-1)
+		if err != nil {
+			return err
+		}
 		if err := p.add(ctx, f.Pixels, &recs[i]); err != nil {
 			return err
 		}
@@ -102,10 +106,11 @@ func (s *Shard) encode(ctx context.Context, pixels []byte, out chan<- encodedFra
 		return
 	}
 	s.store.opts.Hooks.Working(+1)
-	data := s.store.encoder.EncodeAll(pixels, buf[:0])
+	var data []byte
+	err = frames.Guard(pixels, func() { data = s.store.encoder.EncodeAll(pixels, buf[:0]) })
 	crc := castagnoli(data)
 	s.store.opts.Hooks.Working(-1)
-	out <- encodedFrame{buf: buf, data: data, crc: crc}
+	out <- encodedFrame{buf: buf, data: data, crc: crc, err: err}
 }
 
 // add puts one chunk behind the last and notes where it lies.
@@ -119,8 +124,12 @@ func (p *packer) add(ctx context.Context, chunk []byte, rec *record) error {
 			}
 		}
 		p.shard.store.opts.Hooks.Working(+1)
-		n := copy(p.buf[p.n:], chunk)
+		n := 0
+		err := frames.Guard(chunk, func() { n = copy(p.buf[p.n:], chunk) })
 		p.shard.store.opts.Hooks.Working(-1)
+		if err != nil {
+			return err
+		}
 		chunk, p.n = chunk[n:], p.n+n
 		if p.n == len(p.buf) {
 			if err := p.flush(ctx); err != nil {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluicedaq/sluice/internal/vfs"
+	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 const (
@@ -62,7 +63,10 @@ func (s *Shard) writeFrames(ctx context.Context, fs []Frame, recs []record) erro
 	stride := s.store.stride
 	s.store.opts.Hooks.Working(+1)
 	for i, f := range fs {
-		recs[i].CRC = castagnoli(f.Pixels)
+		if err := checksum(f.Pixels, &recs[i]); err != nil {
+			s.store.opts.Hooks.Working(-1)
+			return err
+		}
 	}
 	s.store.opts.Hooks.Working(-1)
 	off := int64(recs[0].Offset)
@@ -72,7 +76,9 @@ func (s *Shard) writeFrames(ctx context.Context, fs []Frame, recs []record) erro
 			return err
 		}
 		defer s.store.bounce.put(b)
-		clear(b[copy(b, fs[0].Pixels):])
+		if err := frames.Guard(fs[0].Pixels, func() { clear(b[copy(b, fs[0].Pixels):]) }); err != nil {
+			return err
+		}
 		_, err = s.data.WriteAt(b, off)
 		return err
 	}
@@ -85,6 +91,11 @@ func (s *Shard) writeFrames(ctx context.Context, fs []Frame, recs []record) erro
 		vec[i] = f.Pixels[:stride]
 	}
 	return s.data.WriteVec(vec, off)
+}
+
+// checksum fills in the checksum of a frame that is written as it is.
+func checksum(pixels []byte, rec *record) error {
+	return frames.Guard(pixels, func() { rec.CRC = castagnoli(pixels) })
 }
 
 // reserve takes the next n bytes of the file, a multiple of vfs.Block, and makes sure that the disk has them.

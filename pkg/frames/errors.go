@@ -16,4 +16,6 @@ var (
 	ErrReleased = errors.New("frame used after its release")
 	// ErrReclaimed marks pixels whose slot was given to another frame while they were read.
 	ErrReclaimed = errors.New("frame's slot was reclaimed")
+	// ErrFault marks pixels that can't be read: the file that they lie in was cut short.
+	ErrFault = errors.New("the memory is not there any more")
 )

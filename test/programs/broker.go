@@ -10,7 +10,14 @@ import (
 // Broker starts a NATS server on a free port of loopback and returns its URL. It ends with the test.
 func Broker(t *testing.T) string {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true})
+	return BrokerOf(t, server.Options{})
+}
+
+// BrokerOf is Broker with options beside the address.
+func BrokerOf(t *testing.T, opts server.Options) string {
+	t.Helper()
+	opts.Host, opts.Port, opts.NoLog, opts.NoSigs = "127.0.0.1", server.RANDOM_PORT, true, true
+	s, err := server.NewServer(&opts)
 	if err != nil {
 		t.Fatal(err)
 	}
