@@ -257,11 +257,19 @@ func TestAhead(t *testing.T) {
 func TestHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestConn(t, &wire{})
-		for _, body := range []string{`{"frames":7}`, ``, `{"frames":8,"busy"`, `[]`, `{"frames":"many"}`, strings.Repeat("[", 100000)} {
+		for _, body := range []string{
+			`{"frames":7}`, ``, `{"frames":8,"busy"`, `[]`, `{"frames":"many"}`, strings.Repeat("[", 100000), `{"busy":-1}`, `{"starved":1e308}`,
+			`{"blocked":2}`, `{"sync_p50_ns":"-1"}`, `{"path":"` + strings.Repeat("x", 5000) + `"}`, `{"fallback":"` + strings.Repeat("x", 2000) + `"}`,
+			`{"frames":18446744073709551616}`,
+		} {
 			c.handle(frames.Packet{Kind: frames.KindHeartbeat, Conn: 5, Body: []byte(body)})
 			if h := c.Peer().Health; h != (Health{Frames: 7}) {
 				t.Errorf("after %.20q: %+v", body, h)
 			}
+		}
+		c.handle(frames.Packet{Kind: frames.KindHeartbeat, Conn: 5, Body: []byte(`{"path":"/a\u001b[2J\nb","frames":18446744073709551615}`)})
+		if h := c.Peer().Health; h != (Health{Frames: 1<<64 - 1, Path: "/a [2J b"}) {
+			t.Errorf("%+v", h)
 		}
 	})
 }

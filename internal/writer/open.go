@@ -12,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/store"
 	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
@@ -113,7 +114,11 @@ func (r *activeRun) ready(s *store.Store) {
 
 // refuse says that they may not.
 func (r *activeRun) refuse(err error, usage bool) {
-	r.w.cfg.Logger.Error("the run is refused", "run", r.spec.Run, "error", err)
+	if errors.Is(err, ErrName) { // the asker's fault, however often
+		r.w.cfg.Refusals.Note(refusal.Message, err)
+	} else {
+		r.w.cfg.Logger.Error("the run is refused", "run", r.spec.Run, "error", err)
+	}
 	// A folder that may not be written to is the user's to mend, as is one that is not there.
 	usage = usage || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 	r.rx.Report(frames.KindReady, link.Ready{Run: r.spec.Run, Error: oneLine(err), Usage: usage, DiskFull: vfs.IsFull(err)})
