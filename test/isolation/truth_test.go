@@ -63,10 +63,11 @@ func (h *heard) finished() bool {
 	return slices.ContainsFunc(h.events.All(), func(e bus.Event) bool { return e.Kind == bus.EventFinished })
 }
 
-// takenBack counts the frames that were taken back from a member, or from all where it has no name.
+// takenBack counts the frames that were taken back from a member, or from all where it has no name. Such an event has a frame, one
+// that tells of silence has none.
 func (h *heard) takenBack(name string) (n int) {
 	for _, e := range h.events.All() {
-		if e.Kind == bus.EventMemberHung && (name == "" || e.Member.Name == name) {
+		if e.Kind == bus.EventMemberHung && e.Seq > 0 && (name == "" || e.Member.Name == name) {
 			n++
 		}
 	}
