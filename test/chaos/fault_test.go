@@ -27,6 +27,7 @@ const (
 	stopBroker   kind = "stop the broker, not for long"
 	hangBroker   kind = "stop the broker for seconds"
 	outlast      kind = "stop all writers until the drain is given up"
+	killSilent   kind = "kill -9 a writer or acquire while the broker is silent"
 	killTwo      kind = "kill -9 two at once"
 )
 
@@ -78,7 +79,7 @@ func (p plan) fault(r *rand.Rand) fault {
 	}
 	kinds := []kind{
 		killWriter, killWriter, killWriters, killAcquire, killAcquire, killBroker, brokerAway, stopWriter, hangWriter, hangWriters,
-		givenUp, stopAcquire, hangAcquire, stopBroker, hangBroker, killTwo, killTwo,
+		givenUp, stopAcquire, hangAcquire, stopBroker, hangBroker, killTwo, killTwo, killSilent,
 	}
 	if p.analysers > 0 {
 		kinds = append(kinds, killAnalyser, stopAnalyser, hangAnalyser)
@@ -98,6 +99,8 @@ func (p plan) fault(r *rand.Rand) fault {
 		f.victims = []string{fmt.Sprintf("analyze-%d", 1+r.IntN(p.analysers))}
 	case givenUp:
 		f.victims = []string{writer, "acquire"}
+	case killSilent:
+		f.victims = []string{"broker", []string{writer, "acquire"}[r.IntN(2)]}
 	case killTwo:
 		all := append(p.names("writer", p.writers), p.names("analyze", p.analysers)...)
 		all = append(all, "acquire", "broker")
@@ -113,7 +116,7 @@ func (p plan) fault(r *rand.Rand) fault {
 		f.length = between(p.deadline+500*time.Millisecond, p.deadline+3*time.Second)
 	case hangAnalyser:
 		f.length = between(2200*time.Millisecond, 4*time.Second)
-	case brokerAway, hangBroker:
+	case brokerAway, hangBroker, killSilent:
 		f.length = between(500*time.Millisecond, 5*time.Second)
 		if f.kind == brokerAway && p.way == ownBroker { // its supervisor starts it again at once
 			f.kind = hangBroker

@@ -87,9 +87,7 @@ func (r *round) judge(out outcome, hung bool) result {
 // unborn reports whether a store is of a run whose acquire died before it had a frame.
 func (r *round) unborn(path string) bool {
 	shards, _ := filepath.Glob(filepath.Join(path, "0", "c", "*"))
-	return len(shards) == 0 && slices.ContainsFunc(r.tried, func(f tried) bool {
-		return f.kind == killAcquire || f.kind == givenUp || f.kind == killTwo
-	})
+	return len(shards) == 0 && r.killedAcquire()
 }
 
 // code checks the exit code against the account that came with it, and the account against the round.
@@ -126,7 +124,7 @@ func (r *round) code(out outcome) {
 // killedAcquire reports whether acquire was killed.
 func (r *round) killedAcquire() bool {
 	return slices.ContainsFunc(r.tried, func(f tried) bool {
-		return f.kind == killAcquire || f.kind == givenUp || f.kind == killTwo
+		return f.kind == killAcquire || f.kind == givenUp || f.kind == killTwo || f.kind == killSilent
 	})
 }
 

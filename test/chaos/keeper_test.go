@@ -137,10 +137,17 @@ func (h *byHand) operate() {
 	}
 }
 
-// ctl runs `sluice ctl CAMERA …`.
+// ctl runs `sluice ctl CAMERA …`. An answer that an acquire did not live to give is not waited for very long, except
+// by wait.
 func (h *byHand) ctl(args ...string) programs.Result {
+	ctx := h.ctx
+	if args[0] != "wait" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 8*time.Second)
+		defer cancel()
+	}
 	var out, errs bytes.Buffer
-	cmd := bin.Command(h.ctx, "sluice", append([]string{"ctl", h.r.Camera, "--nats", h.r.broker.url()}, args...)...)
+	cmd := bin.Command(ctx, "sluice", append([]string{"ctl", h.r.Camera, "--nats", h.r.broker.url()}, args...)...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err := cmd.Run()

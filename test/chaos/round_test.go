@@ -204,6 +204,12 @@ func (r *round) strike(ctx context.Context, f fault) {
 		r.revive("broker")
 	case givenUp:
 		r.giveUp(ctx, f, pids)
+	case killSilent:
+		r.signal(syscall.SIGSTOP, pids[0])
+		pause(ctx, f.length/3)
+		r.kill(f.victims[1], pids[1])
+		pause(ctx, 2*f.length/3)
+		r.signal(syscall.SIGCONT, pids[0])
 	default:
 		r.signal(syscall.SIGSTOP, pids...)
 		pause(ctx, f.length)
