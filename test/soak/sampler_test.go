@@ -80,6 +80,13 @@ func (s *sampler) transitions(to bus.BudgetState) int {
 	return s.counts[to]
 }
 
+// troubled reports whether the budget has been throttled and an analyser was started again.
+func (s *sampler) troubled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts[bus.BudgetThrottled] > 0 && s.members["analyze-2"].Restarts > 0
+}
+
 // pid is a process's number, zero where there is none.
 func (s *sampler) pid(process string) int {
 	s.mu.Lock()
