@@ -43,15 +43,33 @@ func announce(ctx context.Context, dir, path string) (*Presence, error) {
 	if _, err := slab.EnsureDir(dir); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := take(ctx, f); err != nil {
+			f.Close()
+			return nil, err
+		}
+		// Its holder may have removed it while we waited for the lock: that one is nobody's any more.
+		if linked(f) {
+			return &Presence{f}, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// linked reports whether an open file is the one of its name.
+func linked(f *os.File) bool {
+	mine, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return false
 	}
-	if err := take(ctx, f); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return &Presence{f}, nil
+	named, err := os.Lstat(f.Name())
+	return err == nil && os.SameFile(mine, named)
 }
 
 func take(ctx context.Context, f *os.File) error {
@@ -80,8 +98,15 @@ func pidText(pid int) []byte { return fmt.Appendf(nil, "%-*d\n", pidWidth-1, pid
 
 const pidWidth = 12
 
-// Close gives the lock up. The file stays: removing it would race with the next holder.
-func (p *Presence) Close() error { return p.file.Close() }
+// Close gives the name up and removes its file, before the lock goes: who waits for the lock of a file that is not
+// there any more makes a new one.
+func (p *Presence) Close() error {
+	var err error
+	if linked(p.file) {
+		err = os.Remove(p.file.Name())
+	}
+	return errors.Join(err, p.file.Close())
+}
 
 // Alive reports whether the process that joined still lives: whether the lock of its name is held, and by that
 // process, not by one that was started in its place. It is what a listener's configuration asks for.

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +88,38 @@ func TestAlive(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = second.Wait() // it was killed
+}
+
+// TestNameHasOneHolder: of many who take a name and give it up again, one has it at a time, and no file is left.
+func TestNameHasOneHolder(t *testing.T) {
+	dir := t.TempDir()
+	var holders atomic.Int32
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 20 {
+				p, err := Announce(t.Context(), dir, "cam0", "w0")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n := holders.Add(1); n != 1 {
+					t.Errorf("%d holders", n)
+				}
+				if !Alive(dir, "cam0")(link.Join{Name: "w0", PID: os.Getpid()}) {
+					t.Error("the holder is not alive")
+				}
+				holders.Add(-1)
+				if err := p.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := os.Lstat(presencePath(dir, "cam0", "w0")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is left: %v", err)
+	}
 }
 
 func TestAnnounceRefuses(t *testing.T) {
