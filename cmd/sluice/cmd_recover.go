@@ -116,7 +116,7 @@ func lostWith(s *slab.Slab) []frames.Loss {
 // printRecovery tells people what was found and done.
 func printRecovery(w io.Writer, r store.Recovery) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	defer t.Flush()
+	defer func() { _ = t.Flush() }() // as with every line to stdout
 	if r.Nothing {
 		fmt.Fprintf(w, "%s: was finished already, nothing is to be done\n", r.Store)
 	} else {

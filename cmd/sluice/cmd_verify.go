@@ -71,7 +71,7 @@ func printReport(w io.Writer, r store.Report) {
 	}
 	fmt.Fprintf(w, "%s: %s\n", r.Store, verdict)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	defer t.Flush()
+	defer func() { _ = t.Flush() }() // as with every line to stdout
 	fmt.Fprintf(t, "  run\t%s\n", r.Run.Short())
 	fmt.Fprintf(t, "  frames\tcaptured %d, written %d, lost %d%s\n", r.Captured, r.Written, r.Lost, byReason(r.LostByReason))
 	if !r.Finished {

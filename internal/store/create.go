@@ -13,7 +13,8 @@ import (
 )
 
 // Create makes the store of a run at path, whose parent must exist. The folder appears whole and durable in one
-// step. The error wraps ErrExists where something has that name, ErrSpec where no store can be made for spec.
+// step. Where the camera's last store in the folder is of a run that did not end in order the new one says that it
+// continues it. The error wraps ErrExists where something has that name, ErrSpec where no store can be made for spec.
 func Create(ctx context.Context, fs vfs.FS, path string, spec run.Spec, opts Options) (*Store, error) {
 	if err := checkSpec(spec); err != nil {
 		return nil, fmt.Errorf("creating %s: %w", path, err)
@@ -21,6 +22,12 @@ func Create(ctx context.Context, fs vfs.FS, path string, spec run.Spec, opts Opt
 	path = filepath.Clean(path)
 	if _, err := fs.Stat(path); err == nil {
 		return nil, fmt.Errorf("creating %s: %w", path, ErrExists)
+	}
+	if spec.Continues == "" {
+		var err error
+		if spec.Continues, err = interrupted(fs, filepath.Dir(path), spec); err != nil {
+			return nil, fmt.Errorf("creating %s: %w", path, err)
+		}
 	}
 	// Everything is made under another name, which an earlier attempt for the same run may have left.
 	draft := filepath.Join(filepath.Dir(path), ".sluice-"+spec.Run.String())

@@ -95,6 +95,41 @@ func TestRecover(t *testing.T) {
 	}
 }
 
+// TestContinues makes stores after one that was cut off: the next one links to it, recovered or not, the one after that to
+// none.
+func TestContinues(t *testing.T) {
+	dir := t.TempDir()
+	for i, c := range []struct {
+		name, camera, want string
+		recover            bool
+	}{
+		{"cam0_20250101T000000Z_a.ome.zarr", "cam0", "", false},
+		{"cam0_20250102T000000Z_b.ome.zarr", "cam0", "cam0_20250101T000000Z_a.ome.zarr", true},
+		{"cam0_20250103T000000Z_c.ome.zarr", "cam0", "cam0_20250102T000000Z_b.ome.zarr", false},
+		{"cam0_1_20250104T000000Z_d.ome.zarr", "cam0_1", "", false},
+		{"cam0_20250105T000000Z_e.ome.zarr", "cam0", "", false},
+	} {
+		spec := testSpec()
+		spec.Camera = c.camera
+		s := create(t, filepath.Join(dir, c.name), spec, store.Options{})
+		a, err := store.ReadAttributes(vfs.OS{}, s.Path())
+		if err != nil || a.Continues != c.want {
+			t.Errorf("store %d continues %q, %v: want %q", i, a.Continues, err, c.want)
+		}
+		if i == 2 {
+			finish(t, s, 0)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if c.recover {
+			if _, err := store.Recover(t.Context(), vfs.OS{}, s.Path(), store.RecoverOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // TestRecoverKnowsMore has another witness for the number of frames.
 func TestRecoverKnowsMore(t *testing.T) {
 	path := storePath(t)

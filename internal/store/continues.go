@@ -1,0 +1,36 @@
+package store
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/vfs"
+)
+
+// interrupted is the name of the camera's newest store in a folder where its run did not end in order, empty where it
+// did or there is none. A store's name begins with the camera's and the time.
+func interrupted(fs vfs.FS, dir string, spec run.Spec) (string, error) {
+	entries, err := fs.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range slices.Backward(entries) {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), spec.Camera+"_") {
+			continue
+		}
+		a, _, err := KnownAttributes(fs, filepath.Join(dir, e.Name()))
+		switch {
+		case errors.Is(err, ErrNotStore) || err == nil && a.Camera != spec.Camera:
+			continue
+		case err != nil:
+			return "", err
+		case !a.Finished || a.Summary != nil && a.Summary.EndedBy == run.EndedInterrupted:
+			return e.Name(), nil
+		}
+		return "", nil
+	}
+	return "", nil
+}
