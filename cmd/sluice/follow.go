@@ -247,8 +247,8 @@ func fault(s bus.Status) error {
 	}
 	code := exit.Damaged
 	if s.LastRun != nil {
-		if c := bus.ExitCode(*s.LastRun); c != exit.OK {
-			code = c
+		if c := bus.ExitCode(*s.LastRun); c == exit.Interrupted || c == exit.DiskFull {
+			code = c // else the store is unfinished, whatever the reason
 		}
 	}
 	return exit.Errorf(code, "%s", s.Reason)

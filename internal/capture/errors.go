@@ -12,4 +12,6 @@ var (
 	ErrDisarmed = errors.New("disarmed")
 	// ErrStalled marks a camera that sends nothing any more.
 	ErrStalled = errors.New("camera stalled")
+	// ErrNoWriter marks a run that no writer can go on with.
+	ErrNoWriter = errors.New("no writer can go on")
 )

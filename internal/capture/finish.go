@@ -137,13 +137,14 @@ func (s *session) drain(endedBy string) (string, error) {
 			return endedBy, nil
 		case <-hopeless:
 			reason, _ := d.Failure()
-			return s.broken(), fmt.Errorf("%w: %s", dispatch.ErrRefused, reason)
+			s.warning(reason)
+			return s.broken(), fmt.Errorf("%w: %s", ErrNoWriter, reason)
 		case <-s.quit:
 			return run.EndedHard, s.surrender(drained, frames.Stopped)
 		case <-broken:
 			reason, _ := d.Failure()
 			s.warning("the writers' disk fails again and again, what was not durable is given up: " + reason)
-			return run.EndedWriter, s.surrender(drained, frames.Unwritten)
+			return s.broken(), s.surrender(drained, frames.Unwritten)
 		case <-tick.C:
 			if still.look(progress(d.Account()), time.Now()) > s.opts.DrainTimeout {
 				s.warning(fmt.Sprintf("nothing moved for %s while draining: the rest was given up", s.opts.DrainTimeout))

@@ -180,16 +180,16 @@ func (r *runState) failed(m *member, f link.Failed) {
 	f.Error = refusal.Clip(f.Error, maxReason)
 	r.d.note(Fact{Kind: MemberFailed, Member: m.name, Reason: f.Error})
 	r.failure = f.Error
+	if f.DiskFull && !r.diskFull {
+		r.diskFull = true
+		close(r.full)
+	}
 	if f.Broken {
 		if r.errors++; r.errors == maxDiskErrors && !r.lostToDisk {
 			r.lostToDisk = true
 			close(r.broken)
 		}
 		return
-	}
-	if f.DiskFull && !r.diskFull {
-		r.diskFull = true
-		close(r.full)
 	}
 	if f.DiskFull && len(f.Shards) > 0 {
 		return

@@ -45,6 +45,9 @@ func ours(info fs.FileInfo) bool {
 	return ok && int(st.Uid) == os.Getuid()
 }
 
+// advice is what helps where shared memory is too small.
+const advice = " (a smaller --budget, or more shared memory: mount -o remount,size=…, in a container --shm-size)"
+
 // Room returns an error wrapping ErrNoSpace that names both figures unless dir has the given bytes free. It is
 // a courtesy: only the allocation itself is sure.
 func Room(dir string, need int64) error {
@@ -53,7 +56,7 @@ func Room(dir string, need int64) error {
 		return fmt.Errorf("look at shared memory in %s: %w", dir, err)
 	}
 	if have := int64(st.Bavail) * st.Bsize; have < need {
-		return fmt.Errorf("%w: %s has %d bytes free, the budget needs %d", ErrNoSpace, dir, have, need)
+		return fmt.Errorf("%w: %s has %d bytes free, the budget needs %d%s", ErrNoSpace, dir, have, need, advice)
 	}
 	return nil
 }
@@ -69,7 +72,7 @@ func allocate(f *os.File, total int) error {
 			at += n
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.ENOMEM):
-			return fmt.Errorf("%w: %s gave %d bytes, the budget needs %d: %w", ErrNoSpace, filepath.Dir(f.Name()), at, total, err)
+			return fmt.Errorf("%w: %s gave %d bytes, the budget needs %d%s: %w", ErrNoSpace, filepath.Dir(f.Name()), at, total, advice, err)
 		default:
 			return fmt.Errorf("allocate %d bytes in %s: %w", total, filepath.Dir(f.Name()), err)
 		}

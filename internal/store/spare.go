@@ -62,7 +62,7 @@ func (s *Store) roomForFrames() error {
 	case err != nil:
 		return err
 	case !untouched:
-		return fmt.Errorf("what is left of the disk is for metadata: %w", syscall.ENOSPC)
+		return fmt.Errorf("what is left of the disk of %s is for metadata: %w", s.at.root, syscall.ENOSPC)
 	}
 	return nil
 }

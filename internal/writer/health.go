@@ -132,15 +132,15 @@ func (r *activeRun) watchSpace(s *store.Store) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		if free, err := s.FreeBytes(); err == nil {
-			r.mu.Lock()
-			r.free = free
-			r.mu.Unlock()
-		}
 		select {
 		case <-r.ctx.Done():
 			return
 		case <-tick.C:
+		}
+		if free, err := s.FreeBytes(); err == nil {
+			r.mu.Lock()
+			r.free = free
+			r.mu.Unlock()
 		}
 	}
 }

@@ -47,7 +47,7 @@ func (r *activeRun) open(ctx context.Context) (s *store.Store, usage bool, err e
 		}
 		select {
 		case <-ctx.Done():
-			return nil, other, fmt.Errorf("%w; it did not appear within %s: do all writers see the same folder?", err, r.w.cfg.OpenTimeout)
+			return nil, true, fmt.Errorf("%w; it did not appear within %s: do all writers see the same folder?", err, r.w.cfg.OpenTimeout)
 		case <-time.After(openPause):
 		}
 	}
@@ -105,10 +105,9 @@ func (r *activeRun) options() store.Options {
 
 // ready says that the run's frames may come.
 func (r *activeRun) ready(s *store.Store) {
-	free, err := s.FreeBytes()
-	if err != nil {
-		r.w.cfg.Logger.Warn("asking for the free space", "error", err)
-	}
+	r.mu.Lock()
+	free := r.free
+	r.mu.Unlock()
 	r.rx.Report(frames.KindReady, link.Ready{Run: r.spec.Run, Path: s.Path(), FreeBytes: free})
 }
 

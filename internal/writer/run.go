@@ -69,8 +69,12 @@ func (r *activeRun) start() {
 			}
 			return
 		}
+		free, err := s.FreeBytes()
+		if err != nil {
+			r.w.cfg.Logger.Warn("asking for the free space", "error", err)
+		}
 		r.mu.Lock()
-		r.store = s
+		r.store, r.free = s, free
 		r.mu.Unlock()
 		r.w.cfg.Logger.Info("store open", "path", s.Path(), "run", r.spec.Run)
 		r.wg.Go(func() { r.watchSpace(s) })
@@ -303,16 +307,18 @@ func (r *activeRun) fail(shard uint64, err error) {
 	if !first || r.ctx.Err() != nil {
 		return
 	}
-	if errors.Is(err, syscall.EIO) { // the process's last words are the error
-		r.rx.Report(frames.KindFailed, link.Failed{Run: r.spec.Run, Error: oneLine(err), Broken: true})
+	if vfs.IsNotExist(err) {
+		r.w.cfg.Logger.Warn("something of the store is missing", "shard", shard, "error", err)
+		err = fmt.Errorf("%s: %w", r.store.Path(), ErrGone)
+	}
+	if !errors.Is(err, ErrGone) && (errors.Is(err, syscall.EIO) || errors.Is(err, store.ErrBroken)) { // the process's last words are the error
+		r.rx.Report(frames.KindFailed, link.Failed{Run: r.spec.Run, Error: oneLine(err), Broken: true, DiskFull: vfs.IsFull(err)})
 		r.cancel()
 		r.w.end(fmt.Errorf("%w: %w", ErrDisk, err))
 		return
 	}
 	r.w.cfg.Logger.Error("the writer can't go on", "shard", shard, "error", err)
-	r.rx.Report(frames.KindFailed, link.Failed{
-		Run: r.spec.Run, Error: oneLine(err), DiskFull: vfs.IsFull(err), Shards: []uint64{shard},
-	})
+	r.rx.Report(frames.KindFailed, link.Failed{Run: r.spec.Run, Error: oneLine(err), DiskFull: vfs.IsFull(err)})
 	r.cancel()
 }
 

@@ -230,7 +230,7 @@ func TestOtherFolder(t *testing.T) {
 	h.await(dispatch.MemberJoined)
 	h.start("writer-1", func(c *writer.Config) { c.Root, c.OpenTimeout = t.TempDir(), 200*time.Millisecond })
 	h.await(dispatch.MemberJoined)
-	if err := h.arm(4); !errors.Is(err, dispatch.ErrRefused) || !strings.Contains(err.Error(), "do all writers see the same folder?") {
+	if err := h.arm(4); !errors.Is(err, dispatch.ErrRefusedUsage) || !strings.Contains(err.Error(), "do all writers see the same folder?") {
 		t.Fatalf("arming: %v", err)
 	}
 }

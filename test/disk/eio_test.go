@@ -169,18 +169,7 @@ func TestBroken(t *testing.T) {
 			if sum.Restarts != 6*writers {
 				t.Errorf("%d restarts", sum.Restarts)
 			}
-			res := bin.Run(t, "sluice", "recover", "--discard-slab", "--json", sum.Store)
-			if res.Code != 3 {
-				t.Fatalf("recover: exit code %d\n%s%s", res.Code, res.Stdout, res.Stderr)
-			}
-			var report struct{ Captured, Written, Lost uint64 }
-			res.LastLine(t, &report)
-			if report.Captured != sum.Captured || report.Written < sum.Written || report.Written+report.Lost != report.Captured {
-				t.Errorf("recover: %+v, the run has %d captured, %d written", report, sum.Captured, sum.Written)
-			}
-			after := run.Summary{Store: sum.Store, Source: sum.Source, Captured: report.Captured, Written: report.Written, Lost: report.Lost}
-			bin.Verify(t, after)
-			s.NothingLeft()
+			s.recovered(sum)
 		})
 	}
 }

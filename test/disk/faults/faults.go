@@ -44,6 +44,7 @@ type Done struct {
 	Restarts int
 	Op, Path string
 	Do       vfs.Injection
+	Delay    time.Duration
 }
 
 // Set replaces the rules of a folder. Writers that run follow in a moment.
@@ -169,7 +170,7 @@ func (d *Disk) decide(op vfs.Op) (vfs.Injection, time.Duration) {
 			break
 		}
 	}
-	b, err := json.Marshal(Done{d.writer, d.restarts, op.Name, op.Path, do})
+	b, err := json.Marshal(Done{d.writer, d.restarts, op.Name, op.Path, do, delay})
 	if err == nil {
 		_, err = d.log.Write(append(b, '\n'))
 	}
