@@ -84,13 +84,13 @@ func newPlan(seed uint64) plan {
 		"--compress", one("none", "none", "zstd:1", "zstd:3"), "--analyze-policy", analyze,
 		"--reclaim-after", one("300ms", "2s"), "--member-timeout", "30s",
 	}
-	if r.IntN(8) == 0 {
-		p.deadline = 2 * time.Second
-		p.capture = append(p.capture, "--drain-timeout", p.deadline.String())
-	}
 	p.hung = time.Second
 	p.link = []string{"--heartbeat", "250ms", "--hung-after", "1s"}
-	if r.IntN(4) == 0 {
+	switch r.IntN(8) {
+	case 0:
+		p.deadline = 6 * time.Second // longer than what is not meant to outlast it
+		p.capture = append(p.capture, "--drain-timeout", p.deadline.String())
+	case 1, 2:
 		p.hung, p.link = 5*time.Second, nil
 	}
 	if p.way != startsOnce && r.IntN(5) == 0 {
