@@ -27,7 +27,7 @@ type detached struct {
 func detach(t *testing.T, camera string) (*station, detached) {
 	t.Helper()
 	window, terminal := openTerminal(t)
-	s := &station{t: t, camera: camera, runtime: t.TempDir(), out: t.TempDir(), ended: make(chan struct{})}
+	s := &station{t: t, camera: unique(camera), runtime: t.TempDir(), out: t.TempDir(), ended: make(chan struct{})}
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), filepath.Join(bin.Dir, "sluice"), s.detaching()...)
 	cmd.Env = s.command().Env
@@ -130,7 +130,7 @@ func TestDetachedIsKilled(t *testing.T) {
 
 // TestDetachFails: what keeps a run from beginning is told by the command that was to detach it, with its code.
 func TestDetachFails(t *testing.T) {
-	s := &station{t: t, camera: "op-detach-not", runtime: t.TempDir(), out: t.TempDir(), ended: make(chan struct{})}
+	s := &station{t: t, camera: unique("op-detach-not"), runtime: t.TempDir(), out: t.TempDir(), ended: make(chan struct{})}
 	if err := os.Mkdir(filepath.Join(s.out, "taken.zarr"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestDetachFails(t *testing.T) {
 
 // TestDetachInterrupted is Ctrl-C before the run has begun: it does not begin.
 func TestDetachInterrupted(t *testing.T) {
-	s := &station{t: t, camera: "op-detach-int", runtime: t.TempDir(), out: t.TempDir(), ended: make(chan struct{})}
+	s := &station{t: t, camera: unique("op-detach-int"), runtime: t.TempDir(), out: t.TempDir(), ended: make(chan struct{})}
 	var stderr bytes.Buffer
 	cmd := s.command(s.detaching("--nats", "nats://127.0.0.1:1", "--connect-timeout", "10m")...)
 	cmd.Stderr = &stderr

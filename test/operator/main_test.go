@@ -5,6 +5,7 @@ package operator_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,6 +49,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// unique is a camera's name that no other test has: all share the machine's shared memory.
+func unique(camera string) string { return camera + "-" + strings.ToLower(rand.Text()[:6]) }
+
 // station is one `sluice run` and what an operator has around it.
 type station struct {
 	t       *testing.T
@@ -73,9 +77,9 @@ func record(t *testing.T, camera string, args ...string) *station {
 // begin starts the same and waits only for its broker.
 func begin(t *testing.T, camera string, args ...string) *station {
 	t.Helper()
-	s := &station{t: t, camera: camera, runtime: t.TempDir(), out: t.TempDir(), ended: make(chan struct{})}
+	s := &station{t: t, camera: unique(camera), runtime: t.TempDir(), out: t.TempDir(), ended: make(chan struct{})}
 	s.cmd = s.command(append([]string{
-		"run", "--camera", camera, "--out", s.out, "--json", "--writers", "2", "--budget", "32MiB",
+		"run", "--camera", s.camera, "--out", s.out, "--json", "--writers", "2", "--budget", "32MiB",
 		"--source", "sim:?width=256&height=256&dtype=uint16&fps=200&pattern=hash",
 	}, args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.stdout, &s.stderr

@@ -50,7 +50,7 @@ func TestOperate(t *testing.T) {
 		t.Errorf("status: %+v", r)
 	}
 	r := s.sluice("env")
-	for _, want := range []string{"export NATS_URL=nats://127.0.0.1:", "export NATS_PASSWORD=" + s.broker.Password, "export SLUICE_CAMERA=op-operate"} {
+	for _, want := range []string{"export NATS_URL=nats://127.0.0.1:", "export NATS_PASSWORD=" + s.broker.Password, "export SLUICE_CAMERA=" + s.camera} {
 		if !strings.Contains(r.Stdout, want) {
 			t.Errorf("env lacks %q: %+v", want, r)
 		}
@@ -71,7 +71,7 @@ func TestOperate(t *testing.T) {
 	}
 	s.sound(sum)
 	s.gone()
-	if r := s.sluice("ctl", s.camera, "status"); r.Code != 2 || !strings.Contains(r.Stderr, "no local run of camera op-operate") {
+	if r := s.sluice("ctl", s.camera, "status"); r.Code != 2 || !strings.Contains(r.Stderr, "no local run of camera "+s.camera) {
 		t.Errorf("status after the end: %+v", r)
 	}
 }

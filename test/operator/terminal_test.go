@@ -51,8 +51,8 @@ func openTerminal(t *testing.T) (window, terminal *os.File) {
 func inTerminal(t *testing.T, camera, program string, args ...string) (*station, *os.File) {
 	t.Helper()
 	window, terminal := openTerminal(t)
-	s := &station{t: t, camera: camera, runtime: t.TempDir(), out: t.TempDir(), ended: make(chan struct{})}
-	args = append(args, "run", "--camera", camera, "--out", s.out, "--writers", "2", "--budget", "32MiB",
+	s := &station{t: t, camera: unique(camera), runtime: t.TempDir(), out: t.TempDir(), ended: make(chan struct{})}
+	args = append(args, "run", "--camera", s.camera, "--out", s.out, "--writers", "2", "--budget", "32MiB",
 		"--source", "sim:?width=256&height=256&dtype=uint16&fps=200&pattern=hash")
 	s.cmd = exec.CommandContext(t.Context(), program, args...)
 	s.cmd.Env = slices.Concat(s.command().Env, []string{"TERM=xterm"})
