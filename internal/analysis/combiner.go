@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/clock"
 	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/spectrum"
@@ -19,6 +20,7 @@ const ackTry = 500 * time.Millisecond
 // combiner merges the partial series of all members and publishes their spectrum. All methods may be called
 // concurrently.
 type combiner struct {
+	clock      clock.Run
 	spec       run.Spec
 	rows, cols int
 	cfg        Config
@@ -39,7 +41,7 @@ type combiner struct {
 	n        uint64
 }
 
-func newCombiner(cfg Config, spec run.Spec, tiles *spectrum.Tiles, log *slog.Logger) (*combiner, error) {
+func newCombiner(cfg Config, spec run.Spec, c clock.Run, tiles *spectrum.Tiles, log *slog.Logger) (*combiner, error) {
 	segment := cfg.Segment
 	if segment == 0 {
 		segment = spectrum.AutoSegment(spec.FPS, spec.Frames, tiles.Values(), cfg.SeriesBytes)
@@ -52,7 +54,7 @@ func newCombiner(cfg Config, spec run.Spec, tiles *spectrum.Tiles, log *slog.Log
 	}
 	rows, cols := tiles.Grid()
 	return &combiner{
-		spec: spec, rows: rows, cols: cols, cfg: cfg, log: log, kick: make(chan struct{}, 1),
+		spec: spec, clock: c, rows: rows, cols: cols, cfg: cfg, log: log, kick: make(chan struct{}, 1),
 		series: series, members: map[string]bool{}, heard: time.Now(),
 	}, nil
 }
@@ -251,9 +253,9 @@ func (c *combiner) message(t *spectrum.TemporalSpectrum, coverage spectrum.Cover
 	m := newTemporal(t, c.rows, c.cols)
 	m.N = c.n
 	m.Coverage.Captured, m.Coverage.Seen, m.Coverage.Late = captured, coverage.Seen, coverage.Late
-	m.LagNS = lag(coverage.NewestHostNS)
+	m.LagNS = lag(c.clock, coverage.NewestHostNS)
 	return m
 }
 
 // lag is the time since a frame's arrival, in nanoseconds.
-func lag(hostNS int64) int64 { return max(0, time.Now().UnixNano()-hostNS) }
+func lag(c clock.Run, hostNS int64) int64 { return max(0, c.Now()-hostNS) }

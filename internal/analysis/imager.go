@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/clock"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/spectrum"
 	"github.com/sluicedaq/sluice/pkg/frames"
@@ -19,6 +20,7 @@ import (
 type imager struct {
 	cfg       Config
 	spec      run.Spec
+	clock     clock.Run
 	log       *slog.Logger
 	spatial   *spectrum.Spatial
 	preview   *spectrum.Preview
@@ -40,7 +42,7 @@ type job struct {
 	spectrum, picture bool
 }
 
-func newImager(cfg Config, spec run.Spec, log *slog.Logger) (*imager, error) {
+func newImager(cfg Config, spec run.Spec, c clock.Run, log *slog.Logger) (*imager, error) {
 	spatial, err := spectrum.NewSpatial(spectrum.SpatialConfig{
 		Geometry: spec.Geometry, Window: cfg.Window, Peaks: spectrum.DefaultPeaks, MaxBytes: cfg.MaxPlaneBytes,
 	})
@@ -51,7 +53,7 @@ func newImager(cfg Config, spec run.Spec, log *slog.Logger) (*imager, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &imager{cfg: cfg, spec: spec, log: log, spatial: spatial, preview: preview, jobs: make(chan job, 1)}
+	i := &imager{cfg: cfg, spec: spec, clock: c, log: log, spatial: spatial, preview: preview, jobs: make(chan job, 1)}
 	i.work.Go(i.run)
 	return i, nil
 }
@@ -123,7 +125,7 @@ func (i *imager) publishSpectrum(j job) {
 		return
 	}
 	i.n++
-	line, err := i.cfg.Messenger.Encode(TypeSpatial, i.spec.Run, newSpatial(s, j.header, i.n, j.coverage))
+	line, err := i.cfg.Messenger.Encode(TypeSpatial, i.spec.Run, newSpatial(s, j.header, i.n, j.coverage, lag(i.clock, j.header.HostNS)))
 	if err == nil {
 		err = i.cfg.Messenger.Publish(bus.SpatialSubject(i.spec.Camera), nil, line)
 	}

@@ -32,7 +32,7 @@ func TestMessagesAreGolden(t *testing.T) {
 	golden(t, "temporal.json", temporal)
 
 	h := frames.Header{Seq: 42, FrameID: 1042, DeviceNS: 84_000_000, HostNS: math.MaxInt64}
-	spatial := analysis.NewSpatial(goldenFrame(t), h, 3, analysis.SpatialCoverage{Captured: 43, Seen: 40, Skipped: 1})
+	spatial := analysis.NewSpatial(goldenFrame(t), h, 3, analysis.SpatialCoverage{Captured: 43, Seen: 40, Skipped: 1}, 0)
 	spatial.Envelope = head
 	spatial.Type = analysis.TypeSpatial
 	golden(t, "spatial.json", spatial)

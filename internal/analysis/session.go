@@ -56,7 +56,7 @@ func newSession(ctx context.Context, cfg Config, a link.Armed, r link.Receiver) 
 		cfg: cfg, armed: a, receiver: r, log: log, tiles: tiles, means: make([]float64, tiles.Values()), seen: newSeen(),
 		box: newOutbox(Batch{Run: a.Spec.Run, Member: cfg.Member, Rows: rows, Cols: cols}, cfg.QueueBytes),
 	}
-	if s.imager, err = newImager(cfg, a.Spec, log); err != nil {
+	if s.imager, err = newImager(cfg, a.Spec, a.Clock, log); err != nil {
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
@@ -77,7 +77,7 @@ func (s *session) address(primary string) (<-chan struct{}, error) {
 	s.mu.Unlock()
 	switch {
 	case primary == s.cfg.Member && old == nil:
-		c, err := newCombiner(s.cfg, s.armed.Spec, s.tiles, s.log)
+		c, err := newCombiner(s.cfg, s.armed.Spec, s.armed.Clock, s.tiles, s.log)
 		if err != nil {
 			return nil, err
 		}

@@ -76,12 +76,12 @@ type Peak struct {
 }
 
 // newSpatial makes the message of a spectrum.
-func newSpatial(s *spectrum.SpatialSpectrum, h frames.Header, n uint64, c SpatialCoverage) *Spatial {
+func newSpatial(s *spectrum.SpatialSpectrum, h frames.Header, n uint64, c SpatialCoverage, lagNS int64) *Spatial {
 	m := &Spatial{
 		N: n, Seq: h.Seq, FrameID: h.FrameID, DeviceNS: h.DeviceNS, HostNS: h.HostNS,
 		Units:    SpatialUnits{Mean: "counts", Amplitude: "counts", Frequency: "cycles/pixel", Power: "counts²"},
 		Window:   SpatialWindow{Kind: s.Window, Y: s.Y, X: s.X, Height: s.Height, Width: s.Width},
-		Coverage: c, LagNS: lag(h.HostNS),
+		Coverage: c, LagNS: lagNS,
 		Mean: Num(s.Mean), Variance: Num(s.Variance), Total: Num(s.Total), Sharpness: Num(s.Sharpness),
 		Radial: Radial{Step: Num(s.RadialStep), Power: nums(s.Radial), Count: s.RadialCount},
 		Peaks:  make([]Peak, len(s.Peaks)),

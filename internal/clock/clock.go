@@ -28,8 +28,14 @@ type Run struct {
 // New is the clock of a run that is armed now.
 func New() Run { return Run{Wall: time.Now().UnixNano(), Began: Monotonic()} }
 
-// Now is the run's time, in nanoseconds since 1970-01-01 UTC.
-func (r Run) Now() int64 { return r.Wall + Monotonic() - r.Began }
+// Now is the run's time, in nanoseconds since 1970-01-01 UTC. It means something on the run's own host; the zero Run's is
+// the wall clock's.
+func (r Run) Now() int64 {
+	if r == (Run{}) {
+		return time.Now().UnixNano()
+	}
+	return r.Wall + Monotonic() - r.Began
+}
 
 // Stamper gives the run's time of what this process has seen.
 type Stamper struct {

@@ -78,7 +78,7 @@ func (r *runState) arm(m *member) {
 	}
 	r.tell(m, frames.KindArmed, link.Armed{
 		Spec: r.spec, Slab: r.slab.Path(), Policy: r.d.cfg.Groups[m.group].Policy,
-		Primary: r.head[m.group], Resumed: r.created, NeedBytes: r.need,
+		Primary: r.head[m.group], Resumed: r.created, NeedBytes: r.need, Clock: r.slab.Clock(),
 	})
 }
 

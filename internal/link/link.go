@@ -9,6 +9,7 @@ package link
 import (
 	"context"
 
+	"github.com/sluicedaq/sluice/internal/clock"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -96,6 +97,8 @@ type Armed struct {
 	// NeedBytes is the free space that the run will need on the writers' disk, 0 where that is not known or
 	// not to be asked for. The primary refuses the run where there is less.
 	NeedBytes uint64 `json:"need_bytes,omitempty"`
+	// Clock is what the frames' HostNS are of. A member of another host has no use for it.
+	Clock clock.Run `json:"clock"`
 }
 
 // Ready is the body of frames.KindReady: the answer to Armed.

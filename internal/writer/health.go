@@ -7,6 +7,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/clock"
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/occupancy"
 	"github.com/sluicedaq/sluice/internal/store"
@@ -33,6 +34,7 @@ type meter struct {
 	cpu     int        // how many goroutines compute
 	syncs   *hdrhistogram.WindowedHistogram
 	durable *hdrhistogram.WindowedHistogram // from capture
+	clock   clock.Run
 	frames  uint64
 	bytes   uint64
 	told    link.Health // what was measured at the last look
@@ -41,17 +43,17 @@ type meter struct {
 
 func newMeter() *meter {
 	m := &meter{watch: occupancy.New()}
-	m.reset()
+	m.reset(clock.Run{})
 	return m
 }
 
-// reset begins a run.
-func (m *meter) reset() {
+// reset begins a run, whose frames are stamped with its clock.
+func (m *meter) reset(c clock.Run) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.syncs = hdrhistogram.NewWindowed(windows, shortest, longest, digits)
 	m.durable = hdrhistogram.NewWindowed(windows, shortest, longest, digits)
-	m.frames, m.bytes = 0, 0
+	m.frames, m.bytes, m.clock = 0, 0, c
 	m.told, m.looked = link.Health{}, time.Time{}
 }
 
@@ -86,9 +88,9 @@ func (m *meter) synced(d time.Duration) {
 
 // done counts frames that are durable.
 func (m *meter) done(fs []link.Offered, frameBytes int) {
-	now := time.Now().UnixNano()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	now := m.clock.Now()
 	for _, f := range fs {
 		record(m.durable, time.Duration(now-f.Offer.HostNS))
 	}

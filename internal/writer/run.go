@@ -52,7 +52,7 @@ func newRun(ctx context.Context, w *Writer, rx link.Receiver, a link.Armed) *act
 		workers: map[uint64]*worker{}, sealed: map[uint64]uint64{},
 	}
 	r.ctx, r.cancel = context.WithCancel(ctx)
-	w.meter.reset()
+	w.meter.reset(a.Clock)
 	return r
 }
 
