@@ -33,9 +33,10 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 	}
 	name := opts.NameIn(group)
 	logger := opts.Logger(stderr, name)
-	leave := make(chan struct{})
+	leaving, leave := context.WithCancel(context.Background())
+	defer leave()
 	book := refusal.New(logger)
-	w, err := writer.New(writer.Config{Root: opts.Out, Name: name, Logger: logger, Refusals: book, Leave: leave})
+	w, err := writer.New(writer.Config{Root: opts.Out, Name: name, Logger: logger, Refusals: book, Leave: leaving.Done()})
 	if err != nil {
 		return &exit.Error{Code: exit.Usage, Err: err}
 	}
@@ -53,7 +54,7 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 				defer stop()
 				return w.Run(ctx, rx)
 			},
-			Leave:  func(bool) { close(leave) },
+			Leave:  func(bool) { leave() },
 			Health: w.Health, Claims: w.Claims, Status: w.Status,
 		}, nil
 	})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/run"
@@ -352,6 +353,17 @@ func (m *Member) Connected() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.out != nil && m.out.Err() == nil
+}
+
+// Heard is when anything came from acquire last, on this process's monotonic clock; zero while the member has not joined.
+func (m *Member) Heard() time.Time {
+	m.mu.Lock()
+	out := m.out
+	m.mu.Unlock()
+	if out == nil || out.Err() != nil {
+		return time.Time{}
+	}
+	return out.Peer().Heard
 }
 
 // Close leaves the group, after Next has returned for the last time and every frame was given up. Answers given so

@@ -9,25 +9,27 @@ import (
 	"github.com/sluicedaq/sluice/internal/supervise"
 )
 
-// orphanTime is how long a process that shall go waits for an acquire that is gone.
-const orphanTime = 10 * time.Second
-
-// depart waits for the wish to stop and asks the work to leave; stop ends it at once, when hard is closed. It returns
-// when working ends.
-func depart(ctx, working context.Context, hard <-chan struct{}, stop func(), work Work, m *link.Member) {
+// depart waits for the wish to stop and asks the work to leave; stop ends it at once, when hard is closed. ctx ends with
+// asked, or when the supervisor is gone. It returns when working ends.
+func depart(ctx, asked, working context.Context, hard <-chan struct{}, stop func(), work Work, m *link.Member, silence time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-working.Done():
 		return
 	}
-	work.Leave(errors.Is(context.Cause(ctx), supervise.ErrParentGone))
+	orphaned := errors.Is(context.Cause(ctx), supervise.ErrParentGone)
+	work.Leave(orphaned)
+	var second <-chan struct{} // who has no supervisor any more may still be asked
+	if orphaned {
+		second = asked.Done()
+	}
 	abandon := work.Abandon
 	if abandon == nil {
 		abandon = stop
 	}
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(min(time.Second, silence))
 	defer tick.Stop()
-	connected := time.Now()
+	heard := time.Now()
 	for {
 		select {
 		case <-working.Done():
@@ -35,11 +37,16 @@ func depart(ctx, working context.Context, hard <-chan struct{}, stop func(), wor
 		case <-hard:
 			stop()
 			return
+		case <-second:
+			second = nil
+			work.Leave(false)
+			continue
 		case <-tick.C:
 		}
-		if m.Connected() {
-			connected = time.Now()
-		} else if time.Since(connected) > orphanTime {
+		if last := m.Heard(); last.After(heard) {
+			heard = last
+		}
+		if time.Since(heard) > silence {
 			abandon()
 		}
 	}

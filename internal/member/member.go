@@ -39,7 +39,10 @@ type Config struct {
 	NATS      config.NATS
 	Heartbeat time.Duration
 	Restarts  int // how often a supervisor has started this process again
-	Logger    *slog.Logger
+	// Silence is how long a process that shall go waits for an acquire that says nothing any more (default 10 s, at least
+	// five heartbeats): it may have gone without a word, or the word was lost.
+	Silence time.Duration
+	Logger  *slog.Logger
 	// Refusals takes down what the process does not take from others, for the status.
 	Refusals *refusal.Book
 }
@@ -48,9 +51,10 @@ type Config struct {
 type Work struct {
 	// Run works for the group's link until ctx ends or it was asked to leave.
 	Run func(ctx context.Context, rx link.Receiver) error
-	// Leave is called once, when the process shall go: orphaned says that this is because its supervisor died.
+	// Leave is called when the process shall go: orphaned says that this is because its supervisor died, after which it may
+	// be called once more because somebody asks.
 	Leave func(orphaned bool)
-	// Abandon is called when a process that shall go has had no acquire for ten seconds. nil ends Run's context.
+	// Abandon is called when a process that shall go has heard nothing from acquire for as long as Silence, more than once. nil ends Run's context.
 	Abandon func()
 	// Health is what heartbeats say, and the status.
 	Health func() link.Health
@@ -70,6 +74,7 @@ type Work struct {
 // dies, the work is asked to leave. hard, when closed, ends it at once. An error that is the user's to mend has the exit
 // code Usage, such as a name that another process has.
 func Run(ctx context.Context, hard <-chan struct{}, getenv func(string) string, cfg Config, prepare func(*nats.Conn) (Work, error)) error {
+	asked := ctx
 	ctx, unwatch, err := supervise.WatchParent(ctx, getenv)
 	if err != nil {
 		return err
@@ -84,7 +89,7 @@ func Run(ctx context.Context, hard <-chan struct{}, getenv func(string) string, 
 	if err != nil {
 		return err
 	}
-	err = serve(ctx, hard, cfg, nc, work)
+	err = serve(ctx, asked, hard, cfg, nc, work)
 	if nc.IsConnected() {
 		// The last messages get a moment to leave; a broker that goes first is no failure of ours.
 		if e := nc.FlushTimeout(flushTime); e != nil {
@@ -95,7 +100,7 @@ func Run(ctx context.Context, hard <-chan struct{}, getenv func(string) string, 
 }
 
 // serve works on runs until the work is done.
-func serve(ctx context.Context, hard <-chan struct{}, cfg Config, nc *nats.Conn, work Work) error {
+func serve(ctx, asked context.Context, hard <-chan struct{}, cfg Config, nc *nats.Conn, work Work) error {
 	presence, err := announce(ctx, cfg.Camera, cfg.Name)
 	if err != nil {
 		return err
@@ -134,7 +139,7 @@ func serve(ctx context.Context, hard <-chan struct{}, cfg Config, nc *nats.Conn,
 		defer stop()
 		return work.Run(working, m)
 	})
-	g.Go(func() error { depart(ctx, working, hard, stop, work, m); return nil })
+	g.Go(func() error { depart(ctx, asked, working, hard, stop, work, m, cfg.silence()); return nil })
 	g.Go(func() error {
 		status{bus.NewPublisher(nc, cfg.Camera, cfg.Name), cfg, work, m}.run(working)
 		return nil
@@ -144,6 +149,15 @@ func serve(ctx context.Context, hard <-chan struct{}, cfg Config, nc *nats.Conn,
 		return &exit.Error{Code: exit.Usage, Err: err}
 	}
 	return err
+}
+
+func (c Config) silence() time.Duration {
+	const beats = 5 // of which one at least arrives
+	silence := c.Silence
+	if silence == 0 {
+		silence = 10 * time.Second
+	}
+	return max(silence, beats*c.Heartbeat)
 }
 
 // announce takes the member's name.
