@@ -62,17 +62,22 @@ func parentOf(dir string) int {
 	return n
 }
 
-// stacks ends processes in a way that has them tell where each goroutine is. Their supervisor is stopped meanwhile: it
-// would cut what they say short.
+// stacks ends processes in a way that has them tell where each goroutine is. Those of a supervisor are read here, while it
+// is stopped: it would cut what they say short. The test's own keep what they say.
 func stacks(t *testing.T, list []process, supervisor int) {
 	t.Helper()
-	if supervisor != 0 {
-		_ = syscall.Kill(supervisor, syscall.SIGSTOP)
-		defer func() {
-			_ = syscall.Kill(supervisor, syscall.SIGCONT)
-			_ = syscall.Kill(supervisor, syscall.SIGQUIT)
-		}()
+	if supervisor == 0 {
+		for _, p := range list {
+			_ = syscall.Kill(p.pid, syscall.SIGCONT)
+			_ = syscall.Kill(p.pid, syscall.SIGQUIT)
+		}
+		return
 	}
+	_ = syscall.Kill(supervisor, syscall.SIGSTOP)
+	defer func() {
+		_ = syscall.Kill(supervisor, syscall.SIGCONT)
+		_ = syscall.Kill(supervisor, syscall.SIGQUIT)
+	}()
 	for _, p := range list {
 		if p.pid == supervisor {
 			continue
