@@ -113,7 +113,7 @@ func (p plan) fault(r *rand.Rand) fault {
 	case hangWriter, hangWriters, hangAcquire:
 		f.length = between(p.hung+200*time.Millisecond, p.hung+2*time.Second)
 	case outlast:
-		f.length = between(p.deadline+500*time.Millisecond, p.deadline+3*time.Second)
+		f.length = between(p.deadline+2*time.Second, p.deadline+4*time.Second)
 	case hangAnalyser:
 		f.length = between(2200*time.Millisecond, 4*time.Second)
 	case brokerAway, hangBroker, killSilent:
@@ -141,7 +141,7 @@ func (p plan) fault(r *rand.Rand) fault {
 	}
 	f.share, f.delay = r.Float64(), between(0, most)
 	if f.kind == outlast { // so that there is something to drain
-		f.phase, f.share = atCaptured, max(0, 1-float64(p.slots)/2/float64(p.frames))
+		f.phase, f.delay, f.share = atCaptured, 0, max(0, 1-float64(p.slots)/2/float64(p.frames))
 	}
 	return f
 }
