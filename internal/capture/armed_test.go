@@ -57,3 +57,23 @@ func (s *station) begun() {
 		s.t.Fatal(err)
 	}
 }
+
+// TestNotIdleBeforeItHasLooked: an acquire that may have a run to take up does not say that there is none.
+func TestNotIdleBeforeItHasLooked(t *testing.T) {
+	s := newStation(t)
+	a, err := newAcquire(s.srv.Connect("acquire"), setup{Dir: s.dir, Args: []string{small}}, s.open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := a.Status(t.Context(), bus.RunRequest{}); err != nil || st.State != bus.StateArming {
+		t.Errorf("state %s, %v", st.State, err)
+	}
+	a.takeUp(t.Context())
+	s.until("it is idle", func() bool {
+		st, err := a.Status(t.Context(), bus.RunRequest{})
+		return err == nil && st.State == bus.StateIdle
+	})
+	if err := a.close(); err != nil {
+		t.Error(err)
+	}
+}

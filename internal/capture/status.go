@@ -75,6 +75,13 @@ func (c *Controller) status(measure bool) bus.Status {
 		Restarts: c.cfg.Restarts, Goroutines: runtime.NumGoroutine(), Refused: c.cfg.Refusals.Counts(),
 		LastRun: c.last,
 	}
+	select {
+	case <-c.looked:
+	default:
+		if st.State == bus.StateIdle { // nobody is to think that no run is there
+			st.State, st.Reason = bus.StateArming, "looks for runs that were left"
+		}
+	}
 	st.Camera = c.cfg.Camera
 	a := c.cfg.Dispatcher.Account()
 	s := c.session

@@ -67,7 +67,7 @@ func TestEndWhile(t *testing.T) {
 			_, err := s.Arm(t.Context(), bus.ArmRequest{})
 			armed <- err
 		}()
-		s.inState(bus.StateArming)
+		s.until("it waits for a writer", func() bool { left, _ := slab.List(s.dir); return len(left) == 1 })
 		s.end()
 		<-s.ended
 		wantCode(t, <-armed, exit.Unavailable, "disarmed")
