@@ -27,7 +27,10 @@ func colours() map[string]color.Color {
 }
 
 // points of a line in a panel: each is of so many seconds.
-const points = 300
+const points = 180
+
+// perPoint is how many of n seconds are in a point.
+func perPoint(n int) int { return int(math.Ceil(float64(n) / points)) }
 
 // draw draws all figures over time, small multiples with a line for each process.
 func draw(t *table, path string) error {
@@ -51,14 +54,16 @@ func draw(t *table, path string) error {
 		}
 		panels = append(panels, p)
 	}
-	for _, pair := range [][2]figure{{excursion, full}, {captured, lost}} {
-		p := panel(map[figure]string{excursion: "backpressure excursions", captured: "frames"}[pair[0]], "since the start")
-		if err := errors.Join(line(p, t, column{figure: pair[0]}, "writer-1", map[figure]string{excursion: "throttled", captured: "captured"}[pair[0]], slices.Max[[]float64]),
-			line(p, t, column{figure: pair[1]}, "acquire", pair[1].name, slices.Max[[]float64])); err != nil {
-			return err
-		}
-		panels = append(panels, p)
+	counts := panel("backpressure excursions", "since the start")
+	if err := errors.Join(line(counts, t, column{figure: excursion}, "writer-1", "throttled", slices.Max[[]float64]),
+		line(counts, t, column{figure: full}, "acquire", "full", slices.Max[[]float64])); err != nil {
+		return err
 	}
+	rates := panel("frames", "per second")
+	if err := errors.Join(rate(rates, t, column{figure: captured}, "writer-1"), rate(rates, t, column{figure: lost}, "acquire")); err != nil {
+		return err
+	}
+	panels = append(panels, counts, rates)
 	return save(panels, path)
 }
 
@@ -85,12 +90,12 @@ func panel(title, unit string) *plot.Plot {
 	return p
 }
 
-// ticks are about five round numbers.
+// ticks are about six round numbers.
 func ticks(low, high float64) (all []plot.Tick) {
-	power := math.Pow(10, math.Floor(math.Log10((high-low)/5)))
+	power := math.Pow(10, math.Floor(math.Log10((high-low)/6)))
 	step := power
 	for _, n := range []float64{2, 5, 10} {
-		if step < (high-low)/5 {
+		if step < (high-low)/6 {
 			step = n * power
 		}
 	}
@@ -102,7 +107,10 @@ func ticks(low, high float64) (all []plot.Tick) {
 
 // line adds a column to a panel in the colour of a process, named in the panel's own legend where label is not empty.
 func line(p *plot.Plot, t *table, c column, colour, label string, of func([]float64) float64) error {
-	xys := t.points(c, of)
+	return addLine(p, t.points(c, of), colour, label)
+}
+
+func addLine(p *plot.Plot, xys plotter.XYs, colour, label string) error {
 	if len(xys) == 0 {
 		return nil
 	}
@@ -118,10 +126,21 @@ func line(p *plot.Plot, t *table, c column, colour, label string, of func([]floa
 	return nil
 }
 
+// rate adds how fast a count grows to a panel.
+func rate(p *plot.Plot, t *table, c column, colour string) error {
+	x, y := t.series(c)
+	var xys plotter.XYs
+	n := perPoint(len(x))
+	for i := n; i < len(x); i += n {
+		xys = append(xys, plotter.XY{X: x[i] / 60, Y: (y[i] - y[i-n]) / (x[i] - x[i-n])})
+	}
+	return addLine(p, xys, colour, c.name)
+}
+
 // points are a column in minutes and its unit, many seconds in one.
 func (t *table) points(c column, of func([]float64) float64) (xys plotter.XYs) {
 	x, y := t.series(c)
-	n := int(math.Ceil(float64(len(x)) / points))
+	n := perPoint(len(x))
 	for i := 0; i < len(x); i += n {
 		end := min(i+n, len(x))
 		xys = append(xys, plotter.XY{X: x[i] / 60, Y: of(y[i:end]) / c.scale})
@@ -135,7 +154,10 @@ func save(panels []*plot.Plot, path string) error {
 	rows := (len(panels) + across - 1) / across
 	for _, p := range panels {
 		p.X.Min, p.Y.Min = 0, 0
-		p.Y.Max *= 1.1
+		if p.X.Max > 2 {
+			p.X.Max = math.Ceil(p.X.Max)
+		}
+		p.Y.Max *= 1.2 // room for the legend
 		if p.Y.Max <= 0 {
 			p.Y.Max = 1
 		}
