@@ -311,7 +311,8 @@ func (r *activeRun) fail(shard uint64, err error) {
 		r.w.cfg.Logger.Warn("something of the store is missing", "shard", shard, "error", err)
 		err = fmt.Errorf("%s: %w", r.store.Path(), ErrGone)
 	}
-	if !errors.Is(err, ErrGone) && (errors.Is(err, syscall.EIO) || errors.Is(err, store.ErrBroken)) { // the process's last words are the error
+	theDisks := errors.Is(err, syscall.EIO) || errors.Is(err, store.ErrBroken)
+	if theDisks && !errors.Is(err, ErrGone) && !errors.Is(err, frames.ErrFault) { // the process's last words are the error
 		r.rx.Report(frames.KindFailed, link.Failed{Run: r.spec.Run, Error: oneLine(err), Broken: true, DiskFull: vfs.IsFull(err)})
 		r.cancel()
 		r.w.end(fmt.Errorf("%w: %w", ErrDisk, err))
