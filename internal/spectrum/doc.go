@@ -9,8 +9,9 @@
 //
 // # Precision
 //
-// Planes are float32 and the spatial spectrum complex64. The mean is subtracted before the transform, so
-// that rounding is relative to the frame's contrast and not to its brightness. Series are float64.
+// The spatial spectrum is computed in float32, by package fft, and summed up in float64. The mean is subtracted
+// before the transform, so that rounding is relative to the frame's contrast and not to its brightness. Series
+// are float64.
 //
 // # Memory
 //

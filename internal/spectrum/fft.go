@@ -14,33 +14,12 @@ type Plan1D interface {
 	Bytes() int64
 }
 
-// Plan2D is the two-dimensional discrete Fourier transform of real planes of one size. A plan is used by
-// one goroutine at a time; its methods allocate nothing.
-type Plan2D interface {
-	// Size is the size of the planes.
-	Size() (height, width int)
-	// Forward writes X[ky,kx] = Σ src[y,x]·exp(−2πi·(ky·y/height + kx·x/width)), ky = 0 … height−1,
-	// kx = 0 … width/2, to dst; the rest follows from X[−ky,−kx] = conj X[ky,kx]. Both are in C order: src
-	// has height·width elements and may be overwritten, dst has height·(width/2+1). The error wraps ErrSize.
-	Forward(dst []complex64, src []float32) error
-	// Bytes is the memory that the plan holds, dst and src not included.
-	Bytes() int64
-}
-
 // NewPlan1D makes a plan for series of n elements, n at least 1.
 func NewPlan1D(n int) (Plan1D, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("%w: a transform of %d elements", ErrConfig, n)
 	}
 	return newRealLine(n), nil
-}
-
-// NewPlan2D makes a plan for planes of the given size, both at least 1.
-func NewPlan2D(height, width int) (Plan2D, error) {
-	if height < 1 || width < 1 {
-		return nil, fmt.Errorf("%w: a transform of %d x %d elements", ErrConfig, height, width)
-	}
-	return newGonum2D(height, width), nil
 }
 
 // largestFactor is the largest prime factor of n, or 1.

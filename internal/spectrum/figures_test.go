@@ -126,9 +126,5 @@ func spatial(t *testing.T, g frames.Geometry, w spectrum.Window, pixels []byte) 
 	if err := s.Load(pixels); err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.Compute()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return s.Compute()
 }

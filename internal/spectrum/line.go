@@ -11,30 +11,11 @@ import (
 // Bluestein's, which does not care.
 const slowFactor = 50
 
-// line is the transform of complex series of one length, in place.
-type line interface {
-	forward(x []complex128)
-	bytes() int64
-}
-
-func newLine(n int) line {
-	if largestFactor(n) > slowFactor {
-		return newBluestein(n)
-	}
-	return gonumLine{fourier.NewCmplxFFT(n)}
-}
-
-type gonumLine struct{ fft *fourier.CmplxFFT }
-
-func (l gonumLine) forward(x []complex128) { l.fft.Coefficients(x, x) }
-
-func (l gonumLine) bytes() int64 { return 6 * 8 * int64(l.fft.Len()) }
-
 // realLine is a Plan1D by gonum, or by Bluestein's algorithm where gonum would be slow.
 type realLine struct {
 	n    int
 	fft  *fourier.FFT // nil where slow is used
-	slow line
+	slow *bluestein
 	buf  []complex128
 }
 

@@ -18,18 +18,19 @@ type Peak struct {
 
 // peaks are the largest local maxima among the eight neighbours, zero frequency left out, largest first.
 func (s *Spatial) peaks(total float64) []Peak {
-	half := len(s.fx)
-	norm := s.norm()
-	floor := total * roundingPower / norm
+	floor := total * roundingPower / s.norm()
 	found := make([]Peak, 0, s.cfg.Peaks+1)
-	for ky := range s.fy {
-		for kx := range half {
-			i := ky*half + kx
-			p := power(s.coeff[i])
-			if p <= floor || i == 0 || i != s.canonical(ky, kx) || !s.isMaximum(i, ky, kx, p) {
+	for n, strip := range s.strips {
+		if float64(strip.most) <= floor {
+			continue
+		}
+		power := strip.power
+		for i := above(power, float32(floor)); i < len(power); i += 1 + above(power[i+1:], float32(floor)) {
+			ky, kx := i/stripCols, stripCols*n+i%stripCols
+			if kx >= len(s.fx) || !s.isMaximum(ky, kx) {
 				continue
 			}
-			found = insert(found, s.peak(ky, kx, p), s.cfg.Peaks)
+			found = s.insert(found, s.peak(ky, kx, float64(power[i])))
 			if len(found) == s.cfg.Peaks {
 				floor = max(floor, s.least(found))
 			}
@@ -41,16 +42,19 @@ func (s *Spatial) peaks(total float64) []Peak {
 // least is |X|² below which no peak gets into a full list, whose powers are of one bin or of two.
 func (s *Spatial) least(found []Peak) float64 { return found[len(found)-1].Power / 2 / s.norm() }
 
-// insert keeps the list in order of falling power, those found first before their equals, at most n long.
-func insert(ps []Peak, p Peak, n int) []Peak {
+// insert keeps the list in order of falling power, and of equals by frequency, as long as it may be.
+func (s *Spatial) insert(ps []Peak, p Peak) []Peak {
+	before := func(q Peak) bool {
+		return p.Power > q.Power || p.Power == q.Power && s.place(p.KY, p.KX) < s.place(q.KY, q.KX)
+	}
 	i := len(ps)
-	for i > 0 && ps[i-1].Power < p.Power {
+	for i > 0 && before(ps[i-1]) {
 		i--
 	}
 	ps = append(ps, Peak{})
 	copy(ps[i+1:], ps[i:])
 	ps[i] = p
-	return ps[:min(len(ps), n)]
+	return ps[:min(len(ps), s.cfg.Peaks)]
 }
 
 func (s *Spatial) peak(ky, kx int, squared float64) Peak {
@@ -65,15 +69,22 @@ func (s *Spatial) peak(ky, kx int, squared float64) Peak {
 	return p
 }
 
-// isMaximum says whether no neighbour has more power and none that comes first has as much.
-func (s *Spatial) isMaximum(own, ky, kx int, p float64) bool {
+// isMaximum says whether a bin is the one of the two that stand for a frequency, not zero, and no neighbour has
+// more power and none that comes first has as much.
+func (s *Spatial) isMaximum(ky, kx int) bool {
+	own := s.place(ky, kx)
+	if y, x := s.canonical(ky, kx); own == 0 || y != ky || x != kx {
+		return false
+	}
+	p := s.work.PowerAt(ky, kx)
 	for dy := -1; dy <= 1; dy++ {
 		for dx := -1; dx <= 1; dx++ {
-			i := s.canonical(ky+dy, kx+dx)
+			y, x := s.canonical(ky+dy, kx+dx)
+			i := s.place(y, x)
 			if i == own || i == 0 {
 				continue
 			}
-			if q := power(s.coeff[i]); q > p || q == p && i < own {
+			if q := s.work.PowerAt(y, x); q > p || q == p && i < own {
 				return false
 			}
 		}
@@ -81,12 +92,18 @@ func (s *Spatial) isMaximum(own, ky, kx int, p float64) bool {
 	return true
 }
 
-// canonical is the place in coeff of a bin or of its mirror image, the same for both.
-func (s *Spatial) canonical(ky, kx int) int {
+// place is the place of a bin among all, in C order; ky may be signed.
+func (s *Spatial) place(ky, kx int) int {
+	h := s.region.height
+	return (ky+h)%h*len(s.fx) + kx
+}
+
+// canonical is a bin or its mirror image, the same for both.
+func (s *Spatial) canonical(ky, kx int) (y, x int) {
 	h, w := s.region.height, s.region.width
 	ky, kx = (ky+h)%h, (kx+w)%w
 	if 2*kx > w || !s.doubled(kx) && 2*ky > h {
 		ky, kx = (h-ky)%h, (w-kx)%w
 	}
-	return ky*len(s.fx) + kx
+	return ky, kx
 }

@@ -2,8 +2,8 @@ package spectrum
 
 import (
 	"fmt"
-	"math"
 
+	"github.com/sluicedaq/sluice/internal/fft"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -12,6 +12,7 @@ const (
 	DefaultPeaks      = 10
 	MaxPeaks          = 100
 	DefaultPlaneBytes = 1 << 30
+	MinPlaneBytes     = 1 << 14
 )
 
 // SpatialConfig says what a Spatial computes.
@@ -20,8 +21,9 @@ type SpatialConfig struct {
 	Window   Window
 	// Peaks is how many peaks are looked for, 1 to MaxPeaks.
 	Peaks int
-	// MaxBytes bounds the planes' memory, 8 bytes a pixel. Of a frame that would need more, only the central
-	// region that fits is transformed; the result says so.
+	// MaxBytes bounds the memory of the planes and of what grows with them, about 5 bytes a pixel, at least
+	// MinPlaneBytes. Of a frame that would need more, only the central region that fits is transformed; the
+	// result says so.
 	MaxBytes int64
 }
 
@@ -59,18 +61,22 @@ type SpatialSpectrum struct {
 type Spatial struct {
 	cfg    SpatialConfig
 	region region
-	plan   Plan2D
-	plane  []float32
-	coeff  []complex64
-	wy, wx []float64
+	plan   *fft.Plan
+	work   *fft.Workspace
+	strips []strip // the power, as the workspace hands it out
 	gain   float64 // Σw
 	energy float64 // Σw²
 	fy, fx []float64
-	counts []int64 // members of each radial bin
-	// perStep is 1 / the radial bins' width.
-	perStep float64
+	radial radial
+	pixels []byte // of a colour frame while it is loaded
 
-	mean, variance float64 // of the plane
+	mean, variance float64 // of the frame
+}
+
+// strip is the power of eight columns: power[8·ky+j] is that of column j.
+type strip struct {
+	power []float32
+	most  float32
 }
 
 // NewSpatial makes the plan and the buffers. The error wraps ErrConfig or frames.ErrGeometry.
@@ -84,29 +90,35 @@ func NewSpatial(cfg SpatialConfig) (*Spatial, error) {
 	if cfg.Peaks < 1 || cfg.Peaks > MaxPeaks {
 		return nil, fmt.Errorf("%w: %d peaks: want 1 to %d", ErrConfig, cfg.Peaks, MaxPeaks)
 	}
-	if cfg.MaxBytes < 1024 {
-		return nil, fmt.Errorf("%w: %d bytes for the planes: want 1024 at least", ErrConfig, cfg.MaxBytes)
+	if cfg.MaxBytes < MinPlaneBytes {
+		return nil, fmt.Errorf("%w: %d bytes for the planes: want %d at least", ErrConfig, cfg.MaxBytes, MinPlaneBytes)
 	}
-	r := center(cfg.Geometry, int(cfg.MaxBytes/8))
-	plan, err := NewPlan2D(r.height, r.width)
+	r := center(cfg.Geometry, func(height, width int) bool {
+		n := fft.Bytes(height, width)
+		return n > 0 && n+radialBytes(height, width) <= cfg.MaxBytes
+	})
+	wy, wx := cfg.Window.weights(r.height), cfg.Window.weights(r.width)
+	sy, sy2 := sums(wy)
+	sx, sx2 := sums(wx)
+	for i := range wy {
+		wy[i] /= float64(cfg.Geometry.Channels) // the planes are added up
+	}
+	plan, err := fft.New(fft.Config{Rows: r.height, Cols: r.width, WeightsY: wy, WeightsX: wx})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("planning the transform: %w", err)
 	}
 	s := &Spatial{
 		cfg:    cfg,
 		region: r,
 		plan:   plan,
-		plane:  make([]float32, r.height*r.width),
-		coeff:  make([]complex64, r.height*(r.width/2+1)),
-		wy:     cfg.Window.weights(r.height),
-		wx:     cfg.Window.weights(r.width),
+		work:   plan.NewWorkspace(),
+		gain:   sy * sx,
+		energy: sy2 * sx2,
 		fy:     frequencies(r.height, r.height),
 		fx:     frequencies(r.width, r.width/2+1),
 	}
-	sy, sy2 := sums(s.wy)
-	sx, sx2 := sums(s.wx)
-	s.gain, s.energy = sy*sx, sy2*sx2
-	s.countRadial()
+	s.strips = make([]strip, (len(s.fx)+stripCols-1)/stripCols)
+	s.radial = newRadial(s.fy, s.fx, r)
 	return s, nil
 }
 
@@ -133,65 +145,71 @@ func (s *Spatial) Load(pixels []byte) error {
 	if len(pixels) != g.FrameBytes() {
 		return fmt.Errorf("%w: a frame of %d bytes, %s has %d", ErrSize, len(pixels), g, g.FrameBytes())
 	}
-	sum := load(s.plane, g, s.region, pixels)
-	n := float64(len(s.plane))
-	s.mean = float64(sum) / n / float64(g.Channels)
-	total := 0.0
-	for y := range s.region.height {
-		row := s.plane[y*s.region.width : (y+1)*s.region.width]
-		total += center1(row, s.wx, s.mean*float64(g.Channels), s.wy[y]/float64(g.Channels))
+	n := s.region.height * s.region.width * g.Channels
+	return s.load(pixels, float64(sumOf(g, s.region, pixels))/float64(n))
+}
+
+// LoadKnown is Load for a frame whose mean is known, from [Tiles.Means]: it reads the pixels once less.
+func (s *Spatial) LoadKnown(pixels []byte, mean float64) error {
+	g := s.cfg.Geometry
+	if len(pixels) != g.FrameBytes() || s.region.height*s.region.width != g.Height*g.Width {
+		return s.Load(pixels)
 	}
-	s.variance = total / s.energy
+	return s.load(pixels, mean)
+}
+
+func (s *Spatial) load(pixels []byte, mean float64) error {
+	g, r := s.cfg.Geometry, s.region
+	stride := g.Width * g.Dtype.Size()
+	first := pixels[r.y*stride+r.x*g.Dtype.Size():]
+	var energy float64
+	var err error
+	switch {
+	case g.Channels > 1:
+		s.pixels = pixels
+		energy = s.work.LoadRows(s.readRow, mean*float64(g.Channels))
+		s.pixels = nil
+	case g.Dtype == frames.Uint16:
+		energy, err = s.work.LoadUint16(first, stride, mean)
+	default:
+		energy, err = s.work.LoadUint8(first, stride, mean)
+	}
+	if err != nil {
+		return fmt.Errorf("loading a frame: %w", err)
+	}
+	s.mean, s.variance = mean, energy/s.energy
 	return nil
 }
 
-// center1 subtracts mean from a row, applies the window and returns the sum of the squares.
-func center1(row []float32, wx []float64, mean, wy float64) float64 {
-	wx = wx[:len(row)]
-	total := 0.0
-	for i, v := range row {
-		u := float32((float64(v) - mean) * wy * wx[i])
-		row[i] = u
-		total += float64(u) * float64(u)
-	}
-	return total
+func (s *Spatial) readRow(y int, row []float32) {
+	addPlanes(row, s.cfg.Geometry, s.region, y, s.pixels)
 }
 
 // Compute is the spectrum of the frame loaded last, which must be loaded again before the next Compute.
-func (s *Spatial) Compute() (*SpatialSpectrum, error) {
-	if err := s.plan.Forward(s.coeff, s.plane); err != nil {
-		return nil, fmt.Errorf("transforming a frame: %w", err)
-	}
+func (s *Spatial) Compute() *SpatialSpectrum {
 	r := &SpatialSpectrum{
 		Y: s.region.y, X: s.region.x, Height: s.region.height, Width: s.region.width,
 		Window: s.cfg.Window, Mean: s.mean, Variance: s.variance,
 	}
-	s.sumRadial(r)
+	s.radial.reset()
+	s.work.Power(s.takeStrip)
+	s.radial.result(r, s.norm())
 	r.Peaks = s.peaks(r.Total)
-	return r, nil
+	return r
+}
+
+// takeStrip takes the power of eight columns while it is in the caches.
+func (s *Spatial) takeStrip(kx int, power []float32) {
+	s.strips[kx/stripCols] = strip{power: power, most: s.radial.add(kx, power)}
 }
 
 // norm is what |X|² is multiplied with to make P.
-func (s *Spatial) norm() float64 { return 1 / (float64(len(s.plane)) * s.energy) }
+func (s *Spatial) norm() float64 { return 1 / (float64(s.region.height*s.region.width) * s.energy) }
 
 // doubled says whether bin kx stands for −kx too.
 func (s *Spatial) doubled(kx int) bool { return kx > 0 && 2*kx != s.region.width }
 
-func power(c complex64) float64 {
-	re, im := float64(real(c)), float64(imag(c))
-	return re*re + im*im
-}
-
 // Bytes is the memory that the planes, the plan and the tables hold.
 func (s *Spatial) Bytes() int64 {
-	return s.plan.Bytes() + sizeOf(s.plane) + sizeOf(s.coeff) + sizeOf(s.counts) +
-		sizeOf(s.wy) + sizeOf(s.wx) + sizeOf(s.fy) + sizeOf(s.fx)
-}
-
-// sharpness is the root mean square frequency of a moment Σ f²·P and a total Σ P.
-func sharpness(moment, total float64) float64 {
-	if total <= 0 {
-		return 0
-	}
-	return math.Sqrt(moment / total)
+	return s.plan.Bytes() + fft.Bytes(s.region.height, s.region.width) + s.radial.bytes() + sizeOf(s.strips) + sizeOf(s.fy) + sizeOf(s.fx)
 }

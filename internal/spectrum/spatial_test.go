@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/sluicedaq/sluice/internal/spectrum"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -127,7 +129,7 @@ func whiteNoise(g frames.Geometry, r *rand.Rand) []float64 {
 
 func TestLargeFramesAreAnalysedInTheMiddle(t *testing.T) {
 	g := mono(300, 400, frames.Uint8)
-	s, err := spectrum.NewSpatial(spectrum.SpatialConfig{Geometry: g, Window: spectrum.WindowNone, Peaks: 3, MaxBytes: 8 * 200 * 150})
+	s, err := spectrum.NewSpatial(spectrum.SpatialConfig{Geometry: g, Window: spectrum.WindowNone, Peaks: 3, MaxBytes: 5 * 200 * 150})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,18 +142,33 @@ func TestLargeFramesAreAnalysedInTheMiddle(t *testing.T) {
 	if err := s.Load(encode(g, samples)); err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.Compute()
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := s.Compute()
 	if r.Height*r.Width > 200*150 || r.Height < 120 || r.Width < 160 {
 		t.Errorf("a region of %d x %d", r.Height, r.Width)
 	}
 	if r.Y != (300-r.Height)/2 || r.X != (400-r.Width)/2 || r.Mean != 0 {
 		t.Errorf("region at (%d, %d) with mean %v", r.Y, r.X, r.Mean)
 	}
-	if s.Bytes() > 8*200*150+100_000 {
-		t.Errorf("%d bytes for planes of %d", s.Bytes(), 8*200*150)
+	if s.Bytes() > 5*200*150+100_000 {
+		t.Errorf("%d bytes for planes of %d", s.Bytes(), 5*200*150)
+	}
+}
+
+// TestFramesOfOneLine: what is very long and thin is cut too, and what can hold one pixel only holds that.
+func TestFramesOfOneLine(t *testing.T) {
+	for _, g := range []frames.Geometry{mono(1, 1_100_000, frames.Uint8), mono(60_000, 1, frames.Uint8), mono(20_000, 3, frames.Uint16)} {
+		for _, most := range []int64{spectrum.DefaultPlaneBytes, spectrum.MinPlaneBytes} {
+			s, err := spectrum.NewSpatial(spectrum.SpatialConfig{Geometry: g, Window: spectrum.WindowHann, Peaks: 3, MaxBytes: most})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Load(make([]byte, g.FrameBytes())); err != nil {
+				t.Fatal(err)
+			}
+			if r := s.Compute(); r.Total != 0 || r.Height > g.Height || r.Width > g.Width || s.Bytes() > most+most/4+(1<<15) {
+				t.Errorf("%s: a region of %d x %d in %d bytes", g, r.Height, r.Width, s.Bytes())
+			}
+		}
 	}
 }
 
@@ -178,20 +195,64 @@ func TestSpatialRefusesNonsense(t *testing.T) {
 	}
 }
 
-func BenchmarkSpatial(b *testing.B) {
-	g := mono(512, 512, frames.Uint16)
-	s, err := spectrum.NewSpatial(spectrum.SpatialConfig{Geometry: g, Window: spectrum.WindowHann, Peaks: 10, MaxBytes: 1 << 30})
-	if err != nil {
-		b.Fatal(err)
+// TestKnownMean: with the mean of the frame at hand the result is the same to the last bit, and with that of another
+// region than the one that is transformed too.
+func TestKnownMean(t *testing.T) {
+	for _, g := range []frames.Geometry{mono(60, 80, frames.Uint16), {Height: 33, Width: 47, Channels: 3, Dtype: frames.Uint8}} {
+		for _, most := range []int64{1 << 20, spectrum.MinPlaneBytes} {
+			samples := make([]float64, g.Height*g.Width*g.Channels)
+			r := rand.New(rand.NewPCG(7, 7))
+			for i := range samples {
+				samples[i] = float64(r.IntN(250))
+			}
+			pixels := encode(g, samples)
+			tiles, err := spectrum.NewTiles(g, 2, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			means := make([]float64, tiles.Values())
+			if err := tiles.Means(means, pixels); err != nil {
+				t.Fatal(err)
+			}
+			s, err := spectrum.NewSpatial(spectrum.SpatialConfig{Geometry: g, Window: spectrum.WindowHann, Peaks: 3, MaxBytes: most})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Load(pixels); err != nil {
+				t.Fatal(err)
+			}
+			want := s.Compute()
+			if err := s.LoadKnown(pixels, means[0]); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, s.Compute()); diff != "" {
+				t.Errorf("%s in %d bytes: %s", g, most, diff)
+			}
+			if err := s.LoadKnown(pixels[1:], means[0]); !errors.Is(err, spectrum.ErrSize) {
+				t.Errorf("a short frame: %v", err)
+			}
+		}
 	}
-	pixels := encode(g, whiteNoise(g, rand.New(rand.NewPCG(1, 1))))
-	b.SetBytes(int64(len(pixels)))
-	for b.Loop() {
-		if err := s.Load(pixels); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := s.Compute(); err != nil {
-			b.Fatal(err)
-		}
+}
+
+func BenchmarkSpatial(b *testing.B) {
+	for _, g := range []frames.Geometry{mono(512, 512, frames.Uint16), mono(2048, 2048, frames.Uint16), mono(1200, 1920, frames.Uint8)} {
+		b.Run(fmt.Sprint(g), func(b *testing.B) {
+			s, err := spectrum.NewSpatial(spectrum.SpatialConfig{
+				Geometry: g, Window: spectrum.WindowHann, Peaks: spectrum.DefaultPeaks, MaxBytes: spectrum.DefaultPlaneBytes,
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			pixels := encode(g, whiteNoise(g, rand.New(rand.NewPCG(1, 1))))
+			b.SetBytes(int64(len(pixels)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.Load(pixels); err != nil {
+					b.Fatal(err)
+				}
+				s.Compute()
+			}
+		})
 	}
 }

@@ -1,9 +1,52 @@
 package spectrum
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-// sum8 is the sum of the bytes. It adds eight at a time, in four lanes of 16 bits of a word.
-func sum8(b []byte) uint64 {
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// sumRows is how many rows are added up at a time: enough to make a call worth its while, and few enough that the
+// memory is read in order.
+const sumRows = 8
+
+// summer adds up the samples of rows of n bytes, stride bytes apart.
+type summer func(b []byte, n, stride, rows int) uint64
+
+// sumFunc is the summer for one type of samples.
+func sumFunc(d frames.Dtype) summer {
+	if d == frames.Uint16 {
+		return sum16
+	}
+	return sum8
+}
+
+// sum8 adds up bytes.
+func sum8(b []byte, n, stride, rows int) uint64 {
+	if sum, _, ok := sumBlocks(b, n, stride, rows); ok {
+		return sum
+	}
+	sum := uint64(0)
+	for y := range rows {
+		sum += sumWords8(b[y*stride : y*stride+n])
+	}
+	return sum
+}
+
+// sum16 adds up little-endian 16-bit samples; n is even.
+func sum16(b []byte, n, stride, rows int) uint64 {
+	if sum, high, ok := sumBlocks(b, n, stride, rows); ok {
+		return sum + 255*high // a sample is its low byte and 256 times its high one
+	}
+	sum := uint64(0)
+	for y := range rows {
+		sum += sumWords16(b[y*stride : y*stride+n])
+	}
+	return sum
+}
+
+// sumWords8 is the sum of bytes without vector instructions. It adds eight at a time, in four lanes of 16 bits of a word.
+func sumWords8(b []byte) uint64 {
 	const (
 		lanes = 0x00ff00ff00ff00ff
 		most  = 128 * 16 // a lane gets at most 2·255 a word, so it holds 128 words
@@ -39,9 +82,8 @@ func fold16(s uint64) uint64 {
 	return s>>32 + s&0xffffffff
 }
 
-// sum16 is the sum of little-endian 16-bit samples. It adds four at a time, in two lanes of 32 bits of a
-// word. An odd last byte is ignored.
-func sum16(b []byte) uint64 {
+// sumWords16 is that of 16-bit samples. It adds four at a time, in two lanes of 32 bits of a word.
+func sumWords16(b []byte) uint64 {
 	const (
 		lanes = 0x0000ffff0000ffff
 		most  = 32768 * 32 // a lane gets at most 2·65535 a word, so it holds 32768 words
@@ -74,4 +116,14 @@ func sum16(b []byte) uint64 {
 		total += uint64(binary.LittleEndian.Uint16(b))
 	}
 	return total
+}
+
+// aboveWords is above without vector instructions.
+func aboveWords(xs []float32, floor float32) int {
+	for i, x := range xs {
+		if x > floor {
+			return i
+		}
+	}
+	return len(xs)
 }

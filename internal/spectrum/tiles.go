@@ -14,7 +14,7 @@ const MaxGrid = 32
 type Tiles struct {
 	geometry frames.Geometry
 	ys, xs   []int // the tiles' bounds: one more than there are tiles
-	sum      func([]byte) uint64
+	sum      summer
 }
 
 // NewTiles makes a grid of rows × cols tiles, of which a frame that is smaller has only as many as it has
@@ -27,10 +27,7 @@ func NewTiles(g frames.Geometry, rows, cols int) (*Tiles, error) {
 	if rows < 1 || rows > MaxGrid || cols < 1 || cols > MaxGrid {
 		return nil, fmt.Errorf("%w: a grid of %d x %d tiles: each is 1 to %d", ErrConfig, rows, cols, MaxGrid)
 	}
-	t := &Tiles{geometry: g, ys: bounds(g.Height, rows), xs: bounds(g.Width, cols), sum: sum8}
-	if g.Dtype == frames.Uint16 {
-		t.sum = sum16
-	}
+	t := &Tiles{geometry: g, ys: bounds(g.Height, rows), xs: bounds(g.Width, cols), sum: sumFunc(g.Dtype)}
 	return t, nil
 }
 
@@ -63,8 +60,8 @@ func (t *Tiles) Means(dst []float64, pixels []byte) error {
 	rows, cols := t.Grid()
 	total := uint64(0)
 	for r := range rows {
-		for c := range cols {
-			sum := t.tile(pixels, r, c)
+		sums := t.row(pixels, r)
+		for c, sum := range sums[:cols] {
 			total += sum
 			n := (t.ys[r+1] - t.ys[r]) * (t.xs[c+1] - t.xs[c]) * g.Channels
 			dst[1+r*cols+c] = float64(sum) / float64(n)
@@ -74,19 +71,22 @@ func (t *Tiles) Means(dst []float64, pixels []byte) error {
 	return nil
 }
 
-// tile is the sum of one tile's samples over all planes.
-func (t *Tiles) tile(pixels []byte, r, c int) uint64 {
+// row is the sums of the samples, over all planes, of a row of tiles. It goes through the memory in order, but for
+// sumRows rows at a time.
+func (t *Tiles) row(pixels []byte, r int) (sums [MaxGrid]uint64) {
 	size := t.geometry.Dtype.Size()
 	stride := t.geometry.Width * size
-	from, to := t.xs[c]*size, t.xs[c+1]*size
-	sum := uint64(0)
 	for plane := range t.geometry.Channels {
 		top := plane * t.geometry.Height
-		for y := top + t.ys[r]; y < top+t.ys[r+1]; y++ {
-			sum += t.sum(pixels[y*stride+from : y*stride+to])
+		bottom := top + t.ys[r+1]
+		for y := top + t.ys[r]; y < bottom; y += sumRows {
+			for c := range len(t.xs) - 1 {
+				from, n := y*stride+t.xs[c]*size, (t.xs[c+1]-t.xs[c])*size
+				sums[c] += t.sum(pixels[from:], n, stride, min(sumRows, bottom-y))
+			}
 		}
 	}
-	return sum
+	return sums
 }
 
 // Bytes is the memory that the tiles hold.
