@@ -21,8 +21,8 @@ const (
 // single segment. Some decoders need to know.
 const smallFrame = 1024
 
-// encoder compresses frames.
-type encoder interface {
+// Encoder compresses frames.
+type Encoder interface {
 	// EncodeAll appends the compressed src to dst, and may be called concurrently. It allocates nothing when dst has
 	// room for MaxEncodedSize(len(src)).
 	EncodeAll(src, dst []byte) []byte
@@ -31,12 +31,12 @@ type encoder interface {
 }
 
 var (
-	_ encoder = (*zstd.Encoder)(nil)
-	_ encoder = (*blosc.Encoder)(nil)
+	_ Encoder = (*zstd.Encoder)(nil)
+	_ Encoder = (*blosc.Encoder)(nil)
 )
 
-// newEncoder makes the run's encoder, nil for codecNone, for n goroutines at a time.
-func newEncoder(s run.Spec, n int) (encoder, error) {
+// NewEncoder makes a run's encoder for n goroutines at a time, nil for the codec "none".
+func NewEncoder(s run.Spec, n int) (Encoder, error) {
 	switch s.Codec {
 	case codecZstd:
 		return newZstd(s, n)
@@ -46,7 +46,7 @@ func newEncoder(s run.Spec, n int) (encoder, error) {
 	return nil, nil
 }
 
-func newZstd(s run.Spec, n int) (encoder, error) {
+func newZstd(s run.Spec, n int) (Encoder, error) {
 	opts := []zstd.EOption{
 		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(s.Level)),
 		zstd.WithEncoderConcurrency(n),

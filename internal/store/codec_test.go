@@ -29,7 +29,7 @@ func TestNoiseGetsSmaller(t *testing.T) {
 					frame := make([]byte, c.Geometry().FrameBytes())
 					p.Fill(frame, 0)
 					spec := run.Spec{Codec: codec, Level: level, Geometry: c.Geometry()}
-					e, err := newEncoder(spec, 1)
+					e, err := NewEncoder(spec, 1)
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -73,7 +73,7 @@ type Store struct {
 
 	// stride is the distance of chunks in a shard's file in bytes, 0 where they are packed.
 	stride  int64
-	encoder encoder // nil for codecNone
+	encoder Encoder // nil for codecNone
 
 	writes  token // as many as writes may be in flight
 	packing token // held by the one commit that fills staging buffers
@@ -170,7 +170,7 @@ func newStore(fs vfs.FS, path string, spec run.Spec, opts Options) (*Store, erro
 		packing: make(token, 1),
 	}
 	var err error
-	if s.encoder, err = newEncoder(spec, opts.Encoders); err != nil {
+	if s.encoder, err = NewEncoder(spec, opts.Encoders); err != nil {
 		return nil, err
 	}
 	size := spec.Geometry.FrameBytes()
