@@ -66,7 +66,8 @@ func (r *recoverCmd) run(ctx context.Context, p *process) error {
 }
 
 // slab looks for the run's slab, with which an acquire can still deliver what the disk does not have. Where that is to
-// be given up it is the caller's, with what it knows in opts.
+// be given up it is the caller's, with what it knows in opts. Beside a finished store it is what a recovery left that was
+// killed in its last step.
 func (r *recoverCmd) slab(opts *store.RecoverOptions) (*slab.Slab, error) {
 	a, _, err := store.KnownAttributes(vfs.OS{}, r.Store)
 	if err != nil {
@@ -78,7 +79,7 @@ func (r *recoverCmd) slab(opts *store.RecoverOptions) (*slab.Slab, error) {
 	}
 	for _, i := range slabs {
 		switch {
-		case i.Err != nil || i.Spec.Run != a.Run || a.Finished:
+		case i.Err != nil || i.Spec.Run != a.Run || a.Finished && !r.DiscardSlab:
 			continue
 		case i.InUse:
 			return nil, exit.Errorf(exit.Usage, "acquire works on the run of %s", r.Store)

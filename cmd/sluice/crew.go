@@ -222,8 +222,7 @@ func (c *crew) watch(ctx context.Context) (context.Context, func()) {
 // ready waits until acquire answers, and then for as long as it takes until it has written what a killed run left
 // in shared memory. It returns too when acquire is there with the run own; the status says how.
 func (c *crew) ready(ctx context.Context, client *bus.Client, own frames.RunID) (bus.Status, error) {
-	limit := c.run.ConnectTimeout + readyTime
-	late := time.NewTimer(limit)
+	late := time.NewTimer(c.run.ConnectTimeout + readyTime)
 	defer late.Stop()
 	ticker := time.NewTicker(askEvery)
 	defer ticker.Stop()
@@ -236,7 +235,7 @@ func (c *crew) ready(ctx context.Context, client *bus.Client, own frames.RunID) 
 		case err == nil && (s.State == bus.StateIdle || s.State == bus.StateFault || begun(s, own) || waits(s, own)):
 			return s, nil
 		case err == nil:
-			late.Stop()
+			late.Reset(c.run.DrainTimeout + readyTime)
 			if !told && !s.Run.IsZero() && s.Run != own {
 				told = true
 				c.screen.Say(fmt.Sprintf("run %s was left unfinished: its frames are written first", s.Run.Short()))
@@ -246,7 +245,7 @@ func (c *crew) ready(ctx context.Context, client *bus.Client, own frames.RunID) 
 		select {
 		case <-ticker.C:
 		case <-late.C:
-			return s, exit.Errorf(exit.Unavailable, "acquire does not answer after %s", limit)
+			return s, exit.Errorf(exit.Unavailable, "acquire does not answer")
 		case <-ctx.Done():
 			return s, context.Cause(ctx)
 		}

@@ -201,7 +201,7 @@ func (s *session) summary(endedBy string) run.Summary {
 		Analyzed: a.Released["analyze"], Skipped: a.Skipped, Bytes: a.Durable * uint64(s.spec.Geometry.FrameBytes()),
 		BudgetBytes: int64(s.slots) * int64(s.slab.Stride()), PeakBudgetBytes: s.peak(),
 		ThrottledSeconds: s.throttledTime().Seconds(), PausedSeconds: s.pausedTime().Seconds(),
-		Restarts: a.Restarts + max(int(s.slab.Session())-1, s.c.cfg.Restarts), EndedBy: endedBy, Warnings: append([]string{}, s.warnings...),
+		Restarts: a.Restarts + max(int(s.slab.Session())-1, s.c.cfg.Restarts), EndedBy: endedBy, Warnings: s.warned(),
 	}
 	if a.Mixed > 0 {
 		sum.Warnings = append(sum.Warnings, fmt.Sprintf("%d lost frames are named under the reason of those before them: too many ranges waited for the ledger", a.Mixed))

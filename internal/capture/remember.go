@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/slab"
@@ -58,10 +59,20 @@ func (s *session) throttledTime() time.Duration {
 	return s.before.throttled + g.Throttled + g.Full
 }
 
+// warned lists the summary's warnings so far; it is never nil.
+func (s *session) warned() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string{}, s.warnings...)
+}
+
 // warning adds a line to the summary's warnings.
 func (s *session) warning(text string) {
+	s.mu.Lock()
 	s.warnings = append(s.warnings, text)
-	if err := s.slab.SetWarnings(s.warnings); err != nil {
+	all := slices.Clone(s.warnings)
+	s.mu.Unlock()
+	if err := s.slab.SetWarnings(all); err != nil {
 		s.c.cfg.Logger.Error("a warning is not kept", "error", err)
 	}
 }

@@ -39,21 +39,20 @@ type session struct {
 	lastNS  int64
 	clock   clock.Stamper
 	before  before
-	spare   int // slots of the reserve
-	// warnings are for the summary.
-	warnings []string
-
-	asked *toggle // whether a user wants the run paused
-	ctx   context.Context
-	end   context.CancelCauseFunc // ends the capture; the cause is an ended
-	quit  chan struct{}           // closed to give up what is not durable
-	once  sync.Once
+	spare   int     // slots of the reserve
+	asked   *toggle // whether a user wants the run paused
+	ctx     context.Context
+	end     context.CancelCauseFunc // ends the capture; the cause is an ended
+	quit    chan struct{}           // closed to give up what is not durable
+	once    sync.Once
 
 	next atomic.Uint64 // the seq of the next frame
 
 	mu     sync.Mutex // guards what follows
 	paused time.Duration
 	since  time.Time // when the present pause began; zero where there is none
+	// warnings are for the summary.
+	warnings []string
 }
 
 // before is what earlier acquires of the run kept in its slab.
@@ -225,7 +224,7 @@ func (s *session) expected() uint64 {
 func (s *session) armed() bus.Armed {
 	a := bus.Armed{
 		Spec: s.spec, Store: s.c.cfg.Dispatcher.Account().StorePath, BudgetBytes: int64(s.slots * s.slab.Stride()), Slots: s.slots,
-		SlotBytes: int64(s.slab.Stride()), Reserve: s.spare, OnFull: config.OnFull(s.onFull.String()), Warnings: s.warnings,
+		SlotBytes: int64(s.slab.Stride()), Reserve: s.spare, OnFull: config.OnFull(s.onFull.String()), Warnings: s.warned(),
 	}
 	for _, m := range s.c.cfg.Dispatcher.Members() {
 		if m.Ready {

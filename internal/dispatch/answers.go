@@ -31,7 +31,9 @@ func (r *runState) answered(m *member, a link.Ready) {
 	if a.Error != "" {
 		m.ready, m.failed = false, a.Error
 		r.d.note(Fact{Kind: MemberRefused, Member: m.name, Reason: a.Error})
-		r.failure = a.Error
+		if r.d.cfg.Groups[m.group].vital() {
+			r.failure = a.Error
+		}
 		r.out(m)
 		return
 	}
@@ -179,7 +181,13 @@ func (r *runState) failed(m *member, f link.Failed) {
 	}
 	f.Error = refusal.Clip(f.Error, maxReason)
 	r.d.note(Fact{Kind: MemberFailed, Member: m.name, Reason: f.Error})
-	r.failure = f.Error
+	g := r.d.cfg.Groups[m.group]
+	if g.vital() {
+		r.failure = f.Error
+	}
+	if !g.Sharded { // it has no disk
+		f.DiskFull, f.Broken = false, false
+	}
 	if f.DiskFull && !r.diskFull {
 		r.diskFull = true
 		close(r.full)

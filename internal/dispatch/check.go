@@ -19,7 +19,7 @@ func (r *runState) advance(now time.Time) {
 func (r *runState) check() {
 	now := time.Now()
 	for i, g := range r.d.cfg.Groups {
-		if (g.Required > 0 || g.Sharded) && r.created && r.failure != "" && !r.hope(i, now) {
+		if g.vital() && r.created && r.failure != "" && !r.hope(i, now) {
 			select {
 			case <-r.lostAll:
 			default:

@@ -73,6 +73,11 @@ func (d *Dispatcher) GiveUp(reason frames.State) error {
 			r.free(freed)
 		}
 	}()
+	for i := range r.groups {
+		if p, ok := r.groups[i].(*pool); ok {
+			p.orphan = nil // given to nobody any more, also where this call can't finish
+		}
+	}
 	var slots []int
 	r.slab.Held(func(slot int, _ slab.Record) { slots = append(slots, slot) })
 	for _, slot := range r.inOrder(slots) {
@@ -95,11 +100,6 @@ func (d *Dispatcher) GiveUp(reason frames.State) error {
 				r.check()
 				return fmt.Errorf("give frame %d up: %w", rec.Seq, err)
 			}
-		}
-	}
-	for i := range r.groups {
-		if p, ok := r.groups[i].(*pool); ok {
-			p.orphan = nil
 		}
 	}
 	r.check()

@@ -18,6 +18,9 @@ type Group struct {
 	Required int
 }
 
+// vital reports whether a run can't do without the group: it holds frames that nobody else releases.
+func (g Group) vital() bool { return g.Sharded || g.Required > 0 && g.Policy == link.Lossless }
+
 // group is a Group during a run. Its methods are called with the dispatcher's mutex held.
 type group interface {
 	// offer hands over a frame that was captured or, after a restart of acquire, was not released before.

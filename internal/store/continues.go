@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,10 +22,8 @@ func interrupted(fs vfs.FS, dir string, spec run.Spec) (string, error) {
 		}
 		a, _, err := KnownAttributes(fs, filepath.Join(dir, e.Name()))
 		switch {
-		case errors.Is(err, ErrNotStore) || err == nil && a.Camera != spec.Camera:
+		case err != nil || a.Camera != spec.Camera: // one that can't be read is no reason to refuse a run
 			continue
-		case err != nil:
-			return "", err
 		case !a.Finished || a.Summary != nil && a.Summary.EndedBy == run.EndedInterrupted:
 			return e.Name(), nil
 		}

@@ -179,6 +179,9 @@ func (s *Shard) inherit(ctx context.Context, older []uint64) error {
 		}
 		s.noteDamaged(journals)
 	}
+	if len(older) == 0 && !published {
+		return nil // who had the shard before would have left files: no ledger has anything of it
+	}
 	losses, _, err := readLedgers(s.store.fs, s.store.at)
 	if err != nil {
 		return err

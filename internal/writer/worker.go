@@ -3,6 +3,7 @@ package writer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -69,7 +70,9 @@ func (k *worker) run() {
 	err := k.work()
 	switch {
 	case k.ctx.Err() != nil:
-	case fenced(err) || errors.Is(err, store.ErrFinished):
+	case errors.Is(err, store.ErrFinished): // it was recovered while a slab still had the run
+		k.r.fail(k.shardNo, fmt.Errorf("%w: what acquire still has of the run goes with `sluice recover --discard-slab`", err))
+	case fenced(err):
 		k.r.w.cfg.Logger.Info("shard given up to another", "shard", k.shardNo, "epoch", k.epoch, "reason", err)
 		k.r.mu.Lock()
 		if k.r.workers[k.shardNo] == k {

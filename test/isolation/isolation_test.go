@@ -156,14 +156,14 @@ func (p patient) treat(how treatment) {
 			p.t.Fatal(err)
 		}
 	case stopped, combinerStopped:
-		p.stop(p.victim)
+		p.stopWithFrame()
 		p.takenBack()
 		p.end()
 		if how == stopped {
 			p.wake(p.victim)
 		}
 	case woken:
-		p.stop(p.victim)
+		p.stopWithFrame()
 		p.takenBack()
 		p.stop(p.other)
 		p.wake(p.victim)
@@ -171,10 +171,24 @@ func (p patient) treat(how treatment) {
 		p.wake(p.other)
 		p.end()
 	case combinerWoken:
-		p.stop(p.victim)
+		p.stopWithFrame()
 		p.takenBack()
 		p.wake(p.victim)
 		p.end()
+	}
+}
+
+// stopWithFrame stops the victim and sees to it that it has a frame: the other one would take them all.
+func (p patient) stopWithFrame() {
+	p.t.Helper()
+	p.stop(p.victim)
+	p.stop(p.other)
+	_, err := p.run.Await(p.t.Context(), func(st bus.Status) bool {
+		return slices.ContainsFunc(st.Members, func(m bus.Member) bool { return m.Name == p.victim.Name && m.HeldBytes > 0 })
+	})
+	p.wake(p.other)
+	if err != nil {
+		p.t.Fatal(err)
 	}
 }
 
