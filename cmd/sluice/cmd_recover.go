@@ -119,7 +119,7 @@ func printRecovery(w io.Writer, r store.Recovery) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer func() { _ = t.Flush() }() // as with every line to stdout
 	if r.Nothing {
-		fmt.Fprintf(w, "%s: was finished already, nothing is to be done\n", r.Store)
+		fmt.Fprintf(w, "%s: was finished already, nothing is to be done; sluice verify tells whether it is whole\n", r.Store)
 	} else {
 		fmt.Fprintf(w, "%s: recovered\n", r.Store)
 	}

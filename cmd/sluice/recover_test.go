@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -90,4 +91,21 @@ func TestRecover(t *testing.T) {
 		t.Errorf("verify after: code %d, %s", code, stderr)
 	}
 	expect(exit.Lost) // nothing is to be done, and the answer is the same
+
+	// What a recovery leaves that is killed in its last step goes with the next one.
+	again, err := slab.Create(slab.Config{Dir: shmDir, Spec: s.Spec(), Slots: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	expect(exit.Lost)
+	if _, err := os.Stat(again.Path()); err != nil {
+		t.Error(err)
+	}
+	expect(exit.Lost, "--discard-slab")
+	if _, err := os.Stat(again.Path()); !os.IsNotExist(err) {
+		t.Errorf("the slab of a finished store is still there: %v", err)
+	}
 }

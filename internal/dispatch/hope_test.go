@@ -113,3 +113,26 @@ func TestAllDie(t *testing.T) {
 	h.writer("w2")
 	h.drain()
 }
+
+// TestAnalysersDoNotEndARun: a latest group costs the writers nothing, also one that the run waited for and whose last member
+// says that it can't go on, or that it has a disk which is full.
+func TestAnalysersDoNotEndARun(t *testing.T) {
+	required := newest
+	required.Required = 1
+	h := newHost(t, setup{groups: []Group{writers, required}, slots: 8, spare: 2})
+	w := h.holder("w1")
+	a := h.viewer("a1", false)
+	h.arm()
+	h.put(3)
+	h.until("the writer has all", func() bool { return len(w.Held()) == 3 })
+	a.Fail("no more spectra", true)
+	h.until("the analyser is out", func() bool { m := h.member("a1"); return m != nil && m.Failed != "" })
+	if isClosed(h.Hopeless()) || isClosed(h.DiskFull()) {
+		t.Error("the run is told to end")
+	}
+	if why, full := h.Failure(); why != "" || full {
+		t.Errorf("the run's failure is %q, %t", why, full)
+	}
+	w.Answer(frames.Durable)
+	h.drain()
+}

@@ -134,5 +134,23 @@ func (s *Shard) syncRecords(records []byte) error {
 	if err := s.store.synced(func() error { return s.journal.append(records) }); err != nil {
 		return s.fail(fmt.Errorf("writing the journal: %w", err))
 	}
+	if err := s.present(); err != nil {
+		return s.fail(err)
+	}
+	return nil
+}
+
+// present returns an error that vfs.IsNotExist knows where the store was removed while it was written: the sync of a file
+// without a name keeps nothing. A newer owner removes the shard's file too, and the store is there then.
+func (s *Shard) present() error {
+	gone, err := s.data.Removed()
+	if err != nil || !gone {
+		return err
+	}
+	for _, name := range []string{metaName, workDir} {
+		if _, err := s.store.fs.Stat(s.store.at.join(name)); err != nil {
+			return fmt.Errorf("the file of shard %d was removed: %w", s.no, err)
+		}
+	}
 	return nil
 }

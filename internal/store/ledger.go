@@ -62,7 +62,9 @@ func join(losses []frames.Loss) []frames.Loss {
 // readLedgers reads every writer's ledger. torn counts lines that are no entry.
 func readLedgers(fs vfs.FS, l layout) (losses []frames.Loss, torn int, err error) {
 	entries, err := fs.ReadDir(l.join(ledgerDir))
-	if err != nil {
+	switch {
+	case vfs.IsNotExist(err): // some copies keep no empty folders
+	case err != nil:
 		return nil, 0, fmt.Errorf("reading the ledgers: %w", err)
 	}
 	for _, e := range entries {

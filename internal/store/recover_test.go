@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -126,6 +127,27 @@ func TestContinues(t *testing.T) {
 			if _, err := store.Recover(t.Context(), vfs.OS{}, s.Path(), store.RecoverOptions{}); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// TestContinuesPastAnUnreadableStore: what became of an old store is no reason to refuse a run.
+func TestContinuesPastAnUnreadableStore(t *testing.T) {
+	dir := t.TempDir()
+	for i, name := range []string{"cam0_20250101T000000Z_a.ome.zarr", "cam0_20250102T000000Z_b.ome.zarr", "cam0_20250103T000000Z_c.ome.zarr"} {
+		if i == 1 { // a folder where a file should be: it can't be read, whoever asks
+			if err := os.MkdirAll(filepath.Join(dir, name, "zarr.json"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		s := create(t, filepath.Join(dir, name), testSpec(), store.Options{})
+		a, err := store.ReadAttributes(vfs.OS{}, s.Path())
+		if want := map[int]string{2: "cam0_20250101T000000Z_a.ome.zarr"}[i]; err != nil || a.Continues != want {
+			t.Errorf("store %d continues %q, %v: want %q", i, a.Continues, err, want)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -1,6 +1,6 @@
 package vfs
 
-// faultFile is an open file of a Fault. Direct and Size ask the kernel's memory alone: they don't count.
+// faultFile is an open file of a Fault. Direct, Size and Removed ask the kernel's memory alone: they don't count.
 type faultFile struct {
 	File
 	fs   *Fault

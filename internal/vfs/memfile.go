@@ -49,6 +49,12 @@ func (f *memFile) Size() (int64, error) {
 	return f.n.data.size, nil
 }
 
+func (f *memFile) Removed() (bool, error) {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	return f.n.names == 0, nil
+}
+
 func (f *memFile) Direct() error {
 	if f.flag&Direct == 0 {
 		return errNotAsked

@@ -46,6 +46,7 @@ func osFlags(flag Flag) int {
 	if flag&(Write|Append) != 0 {
 		o = os.O_RDWR
 	}
+	o |= unix.O_NONBLOCK // a pipe in a file's place must not have open wait; for files it means nothing
 	for _, p := range []struct {
 		flag Flag
 		os   int

@@ -64,6 +64,14 @@ func (o *osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
+func (o *osFile) Removed() (bool, error) {
+	var st unix.Stat_t
+	if err := retry(func() error { return unix.Fstat(o.fd, &st) }); err != nil {
+		return false, &os.PathError{Op: "fstat", Path: o.f.Name(), Err: err}
+	}
+	return st.Nlink == 0, nil
+}
+
 func (o *osFile) Direct() error {
 	if p := o.refused.Load(); p != nil {
 		return *p

@@ -80,6 +80,8 @@ type File interface {
 	Syncer
 	// Size is the file's length in bytes.
 	Size() (int64, error)
+	// Removed reports whether the file has no name any more: what is written to it goes with its last handle.
+	Removed() (bool, error)
 	// Direct is nil while reads and writes go past the page cache, else why they do not.
 	Direct() error
 }

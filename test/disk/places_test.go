@@ -165,16 +165,18 @@ func TestStoreGone(t *testing.T) {
 	t.Parallel()
 	for _, writers := range []int{1, 2} {
 		for _, c := range []struct {
-			name string
-			away func(store, aside string) error
+			name  string
+			shard string // frames in one
+			away  func(store, aside string) error
 		}{
-			{"removed", func(store, _ string) error { return removeAll(store) }},
-			{"renamed", os.Rename},
+			{"removed", "32", func(store, _ string) error { return removeAll(store) }},
+			{"removed long before a shard is full", "4000", func(store, _ string) error { return removeAll(store) }},
+			{"renamed", "32", os.Rename},
 		} {
 			t.Run(fmt.Sprintf("%s/%d", c.name, writers), func(t *testing.T) {
 				t.Parallel()
 				s := newStation(t, bin, "gone")
-				r := s.start("--source", endless, "--budget", "4MiB", "--shard-frames", "32", "--writers", fmt.Sprint(writers))
+				r := s.start("--source", endless, "--budget", "4MiB", "--shard-frames", c.shard, "--writers", fmt.Sprint(writers))
 				st := s.await("durable frames", r, func(st bus.Status) bool { return st.Durable >= 100 })
 				if err := c.away(st.Store, st.Store+".aside"); err != nil {
 					t.Fatal(err)

@@ -19,7 +19,7 @@ func Run(t *testing.T, start func(t *testing.T) (fs vfs.FS, dir string)) {
 	t.Helper()
 	for name, test := range map[string]func(*suite){
 		"open": (*suite).open, "read and write": (*suite).readWrite, "direct": (*suite).direct, "append": (*suite).appending,
-		"size": (*suite).size, "rename": (*suite).rename, "rename new": (*suite).renameNew, "one winner": (*suite).oneWinner,
+		"size": (*suite).size, "removed": (*suite).removed, "rename": (*suite).rename, "rename new": (*suite).renameNew, "one winner": (*suite).oneWinner,
 		"folders": (*suite).folders, "open and removed": (*suite).openAndRemoved, "locks": (*suite).locks, "free": (*suite).free,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -169,6 +169,20 @@ func (s *suite) appending() {
 	s.has("log", "line\nline\nline\n")
 	if _, err := a.WriteAt([]byte("x"), 0); err == nil {
 		s.Error("wrote at an offset of a file that was opened for appending")
+	}
+}
+
+func (s *suite) removed() {
+	f := s.file("f", vfs.Write|vfs.Create)
+	for i, step := range []func() error{
+		func() error { return nil },
+		func() error { return s.fs.Rename(s.path("f"), s.path("g")) },
+		func() error { return s.fs.Remove(s.path("g")) },
+	} {
+		s.must(step())
+		if gone, err := f.Removed(); err != nil || gone != (i == 2) {
+			s.Errorf("after step %d: removed %t, %v", i, gone, err)
+		}
 	}
 }
 
