@@ -1,5 +1,5 @@
 # `make help` lists what there is. Everything but the targets for OpenCV, race and readers needs only Go, make
-# and git.
+# and git. Tests of disks that are small or read-only mount them, which takes root.
 
 VERSION ?= 0.1.0
 PKGS    ?= ./...

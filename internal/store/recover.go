@@ -169,13 +169,16 @@ func (r *recovery) shards(ctx context.Context) (captured uint64, err error) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		_, err := readStates(s.fs, s.at, no, s.spec.ShardFrames)
+		states, err := readStates(s.fs, s.at, no, s.spec.ShardFrames)
 		if errors.Is(err, ErrCorrupt) {
 			err = r.dropStates(no, captured)
 		}
 		switch {
 		case err == nil:
 			r.found.Sealed++
+			if err := r.nameAnew(no, states); err != nil {
+				return 0, err
+			}
 		case !vfs.IsNotExist(err):
 			return 0, fmt.Errorf("reading the states of shard %d: %w", no, err)
 		default:

@@ -96,6 +96,40 @@ func TestRecover(t *testing.T) {
 	}
 }
 
+// TestRecoverNamesLossesAnew: the ledger of a complete shard's loss is damaged or gone. Its states still say what was lost.
+func TestRecoverNamesLossesAnew(t *testing.T) {
+	for name, damage := range map[string]func(file string) error{
+		"a flipped bit": func(file string) error {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			b[30] ^= 1
+			return os.WriteFile(file, b, 0o644)
+		},
+		"the file is gone":   os.Remove,
+		"the folder is gone": func(file string) error { return os.RemoveAll(filepath.Dir(file)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := storePath(t)
+			left(t, vfs.OS{}, path, nil)
+			if err := damage(filepath.Join(path, "ledger", "w0.jsonl")); err != nil {
+				t.Fatal(err)
+			}
+			r, err := store.Recover(t.Context(), vfs.OS{}, path, store.RecoverOptions{})
+			if err != nil || r.Captured != 14 || r.Written != 7 || r.LostByReason["dropped"] != 1 {
+				t.Errorf("found %+v, %v", r, err)
+			}
+			if !slices.Contains(r.Repaired, "ledger of shard 0") {
+				t.Errorf("written anew: %q", r.Repaired)
+			}
+			if v := verify(t, path); !v.OK || v.Lost != 7 {
+				t.Errorf("verify: %+v", v)
+			}
+		})
+	}
+}
+
 // TestContinues makes stores after one that was cut off: the next one links to it, recovered or not, the one after that to
 // none.
 func TestContinues(t *testing.T) {

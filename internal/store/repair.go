@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 
 	"github.com/sluicedaq/sluice/internal/vfs"
+	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 // KnownAttributes is ReadAttributes, except that of an unfinished store whose zarr.json is damaged or gone it returns
@@ -41,6 +43,32 @@ func KnownAttributes(fs vfs.FS, path string) (a Attributes, damaged, err error) 
 // specSum is the first line of the copy of a store's zarr.json.
 func specSum(written []byte) []byte {
 	return fileSum{metaName, int64(len(written)), castagnoli(written)}.append(nil)
+}
+
+// nameAnew puts frames into the ledger that are lost by the states of a complete shard and named by no ledger: one was
+// damaged, or is gone. What else it said of them is not known any more.
+func (r *recovery) nameAnew(no uint64, states []frames.State) error {
+	s := r.store
+	first := no * s.spec.ShardFrames
+	named := make([]bool, len(states))
+	for _, l := range r.losses.within(first, first+uint64(len(states))) {
+		for seq := l.Seq; seq < l.End(); seq++ {
+			named[seq-first] = true
+		}
+	}
+	var lost []frames.Loss
+	for i, st := range states {
+		if st.Lost() && !named[i] {
+			lost = append(lost, frames.Loss{Seq: first + uint64(i), Count: 1, Reason: st, Stage: frames.AtWriter})
+		}
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+	if what := ledgerDir + " of shard " + strconv.FormatUint(no, 10); len(r.found.Repaired) < BadLimit {
+		r.found.Repaired = append(r.found.Repaired, what)
+	}
+	return s.ledger.add(lost)
 }
 
 // repair writes a zarr.json anew, whose path is relative to the store.

@@ -313,9 +313,6 @@ func TestSweep(t *testing.T) {
 	for name, spec := range sweepSpecs() {
 		ops := operations(t, spec)
 		for _, kind := range kinds {
-			if kind == vfs.Slow && name != "direct" || (kind == vfs.Full || kind == vfs.Late) && name == "zstd" {
-				continue // it makes no difference where chunks lie, or what is in them
-			}
 			t.Run(fmt.Sprint(name, " ", kind), func(t *testing.T) {
 				t.Parallel()
 				var tally tally
