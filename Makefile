@@ -3,6 +3,7 @@
 
 VERSION ?= 0.1.0
 PKGS    ?= ./...
+RACE_PKGS ?= ./cmd/... ./internal/... ./pkg/... ./test/isolation/...
 OPENCV_PKGS ?= ./internal/camera/... ./cmd/acquire/... ./test/opencv/...
 
 MODULE  := github.com/sluicedaq/sluice
@@ -56,8 +57,8 @@ test-readers: $(TESTCOUNT) ## read stores back with an independent reader, zarri
 	npm ci --prefix test/readers --no-audit --no-fund --loglevel=error
 	CGO_ENABLED=0 $(TESTCOUNT) -tags readers ./test/readers/...
 
-race: $(TESTCOUNT) ## all tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(TESTCOUNT) -race $(PKGS)
+race: $(TESTCOUNT) ## what runs in a test's own process, under the race detector; sweeps meet a tenth (needs a C compiler)
+	CGO_ENABLED=1 $(TESTCOUNT) -race -short $(RACE_PKGS)
 
 lint: $(LINT) ## golangci-lint, in the version that tools/go.mod pins
 	$(LINT) run $(PKGS)

@@ -45,6 +45,7 @@ type Dispatcher struct {
 	mu      sync.Mutex // guards what follows, the members' fields and the run's
 	members []*member
 	run     *runState
+	turns   uint64        // frames given to members that take turns
 	changed chan struct{} // closed and renewed when a member joins, answers or goes
 	// past has the nonce of the newest process of each name, to tell a restart from a link that was lost.
 	past map[string]string

@@ -55,26 +55,27 @@ func (l *latest) peopled() bool {
 	return slices.ContainsFunc(l.r.d.members, func(m *member) bool { return m.group == l.g && m.ready })
 }
 
-// hand gives the newest frame to an idle member, if there is one and the reserve has a unit for it.
+// hand gives the newest frame to the idle member whose turn it is, if there is one and the reserve has a unit for it.
 func (l *latest) hand() {
 	if !l.waiting {
 		return
 	}
 	now := time.Now()
+	var next *member
 	for _, m := range l.r.d.members {
-		if _, busy := l.lent[m]; busy || m.group != l.g || !m.ready || m.gone || m.failed != "" || m.hung(now, l.r.d.cfg.Hung) {
-			continue
+		if _, busy := l.lent[m]; !busy && l.r.d.takes(m, l.g, now) && (next == nil || m.before(next)) {
+			next = m
 		}
-		if l.r.reserve.TryAcquire(int64(l.r.slab.Stride())) != nil {
-			return
-		}
-		l.waiting = false
-		l.r.holdLatest(l.newest)
-		l.lent[m] = loan{slot: l.newest, seq: l.record.Seq, generation: l.record.Generation, since: now}
-		m.outstanding++
-		m.out.offer(l.record.Offer(l.newest, 0))
+	}
+	if next == nil || l.r.reserve.TryAcquire(int64(l.r.slab.Stride())) != nil {
 		return
 	}
+	l.waiting = false
+	l.r.holdLatest(l.newest)
+	l.lent[next] = loan{slot: l.newest, seq: l.record.Seq, generation: l.record.Generation, since: now}
+	next.outstanding++
+	l.r.d.served(next)
+	next.out.offer(l.record.Offer(l.newest, 0))
 }
 
 func (l *latest) release(m *member, rel frames.Release) bool {

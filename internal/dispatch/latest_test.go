@@ -195,3 +195,39 @@ func TestNewGroups(t *testing.T) {
 		}
 	}
 }
+
+// TestTurns: members that keep up share the frames, of a latest group and of a lossless one.
+func TestTurns(t *testing.T) {
+	for name, g := range map[string]Group{"latest": newest, "lossless": {Name: "analyze", Policy: link.Lossless}} {
+		t.Run(name, func(t *testing.T) {
+			spare := 0
+			if g.Policy == link.Latest {
+				spare = 2
+			}
+			h := newHost(t, setup{groups: []Group{writers, g}, slots: 16, spare: spare})
+			h.writer("w1")
+			members := []*dispatchtest.Consumer{h.viewer("a1", false), h.viewer("a2", false), h.viewer("a3", false)}
+			h.arm()
+			h.until("all three", func() bool {
+				n := 0
+				for _, m := range h.Members() {
+					if m.Group == "analyze" && m.Ready {
+						n++
+					}
+				}
+				return n == 3
+			})
+			seen := func(c *dispatchtest.Consumer) int { return len(seqs(c.Seen(frames.KindFrames))) }
+			for n := 1; n <= 30; n++ {
+				h.put(1)
+				h.until("the frame is back", func() bool { return h.Account().Released["analyze"] == uint64(n) })
+			}
+			for i, m := range members {
+				if seen(m) != 10 {
+					t.Errorf("member %d has had %d frames of 30", i+1, seen(m))
+				}
+			}
+			h.drain()
+		})
+	}
+}

@@ -34,6 +34,8 @@ type member struct {
 	// outstanding counts the frames in its hands.
 	outstanding int
 	owned       int // shards that are not sealed
+	// turn is when it was given a frame last, in frames given to anybody: those with as much in hand take turns.
+	turn        uint64
 	redelivered uint64
 	restarts    int
 }
@@ -60,14 +62,29 @@ func (d *Dispatcher) takes(m *member, g int, now time.Time) bool {
 	return m.group == g && m.ready && !m.gone && m.failed == "" && !m.hung(now, d.cfg.Hung)
 }
 
-// pick returns the member with the least in hand; nil where there is none that takes frames.
+// pick returns the member with the least in hand, of several the one whose turn it is; nil where there is none that takes
+// frames.
 func (d *Dispatcher) pick(g int) *member {
 	var best *member
 	now := time.Now()
 	for _, m := range d.members {
-		if d.takes(m, g, now) && (best == nil || m.outstanding < best.outstanding || m.outstanding == best.outstanding && m.joined.Before(best.joined)) {
+		if d.takes(m, g, now) && (best == nil || m.outstanding < best.outstanding || m.outstanding == best.outstanding && m.before(best)) {
 			best = m
 		}
 	}
 	return best
+}
+
+// before reports whether it is m's turn rather than the other's.
+func (m *member) before(other *member) bool {
+	if m.turn != other.turn {
+		return m.turn < other.turn
+	}
+	return m.joined.Before(other.joined)
+}
+
+// served notes that a member was given a frame.
+func (d *Dispatcher) served(m *member) {
+	d.turns++
+	m.turn = d.turns
 }

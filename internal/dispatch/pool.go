@@ -27,6 +27,7 @@ func (p *pool) offer(slot int, rec slab.Record) {
 		return
 	}
 	m.outstanding++
+	p.r.d.served(m)
 	m.out.offer(rec.Offer(slot, 0))
 }
 

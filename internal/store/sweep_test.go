@@ -317,7 +317,7 @@ func TestSweep(t *testing.T) {
 				t.Parallel()
 				var tally tally
 				for i, op := range ops {
-					if kind == vfs.Short && op != "write" {
+					if kind == vfs.Short && op != "write" || leftOut(i, kind) {
 						continue
 					}
 					sweepOne(t, spec, kind, i, false, &tally)
@@ -331,6 +331,10 @@ func TestSweep(t *testing.T) {
 		}
 	}
 }
+
+// leftOut reports whether a sweep passes over an operation: with -short, as under the race detector, each kind of fault
+// meets every tenth one, another tenth than the other kinds.
+func leftOut(i int, kind vfs.Injection) bool { return testing.Short() && i%10 != int(kind)%10 }
 
 // tally counts over a sweep.
 type tally struct{ faults, ended, atRisk, acked, durable uint64 }
