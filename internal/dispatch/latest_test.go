@@ -43,6 +43,7 @@ func TestLatestGetsTheNewest(t *testing.T) {
 	}
 	a.Answer(frames.Durable)
 	h.drain()
+	h.until("the end has come", func() bool { return len(a.Seen(frames.KindEnd)) == 1 })
 	got := a.Seen(frames.KindFrames, frames.KindEnd)
 	if s := seqs(got); !slices.Equal(s, []uint64{0, 9, 10, 0}) || got[3].Kind != frames.KindEnd || got[3].End.Captured != 11 {
 		t.Errorf("seen %+v", got)
