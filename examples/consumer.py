@@ -169,7 +169,7 @@ class Slab:
         finally:
             os.close(fd)
         (magic, version, self.slots, self.bytes, self.stride, self.table, _, self.data, total, run_id, _) = SLAB.unpack_from(self.memory)
-        if magic != b"SLUICESL" or version != 1 or total != len(self.memory) or run_id.hex() != run:
+        if magic != b"SLUICESL" or version != 2 or total != len(self.memory) or run_id.hex() != run:
             sys.exit(f"{path} is not the slab of run {run}")
 
     def record(self, slot):
@@ -184,9 +184,14 @@ def presence(camera, name):
     """Takes the lock that says that this process lives. It is held until the process ends."""
     folder = f"/dev/shm/sluice-{os.getuid()}"
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    fd = os.open(f"{folder}/{camera}.{name}.member", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    # struct flock: the whole file. An open file description lock, which needs no close() to be careful about.
-    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    path = f"{folder}/{camera}.{name}.member"
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        # struct flock: the whole file. An open file description lock, which needs no close() to be careful about.
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        if os.path.exists(path) and os.path.samestat(os.fstat(fd), os.stat(path)):
+            break
+        os.close(fd)  # a member of that name has just left, and its file with it
     os.pwrite(fd, b"%-11d\n" % os.getpid(), 0)
     return fd
 
