@@ -240,7 +240,9 @@ func (c *crew) ready(ctx context.Context, client *bus.Client, own frames.RunID) 
 				told = true
 				c.screen.Say(fmt.Sprintf("run %s was left unfinished: its frames are written first", s.Run.Short()))
 			}
-			c.screen.Show(s)
+			if !s.Run.IsZero() { // else it has just begun: there is nothing to see
+				c.screen.Show(s)
+			}
 		}
 		select {
 		case <-ticker.C:
