@@ -76,7 +76,7 @@ func (r *activeRun) start() {
 		r.mu.Lock()
 		r.store, r.free = s, free
 		r.mu.Unlock()
-		r.w.cfg.Logger.Info("store open", "path", s.Path(), "run", r.spec.Run)
+		r.w.cfg.Logger.Info("store open", "path", s.Path(), "run", r.spec.Run, "buffer_bytes", s.BufferBytes())
 		r.wg.Go(func() { r.watchSpace(s) })
 		r.ready(s)
 	})

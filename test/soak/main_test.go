@@ -4,11 +4,8 @@
 package soak_test
 
 import (
-	"fmt"
 	"os"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"github.com/sluicedaq/sluice/test/programs"
 )
@@ -16,19 +13,5 @@ import (
 var bin *programs.Programs
 
 func TestMain(m *testing.M) {
-	var err error
-	if bin, err = programs.Build(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := bin.Remove(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(programs.Main(m, &bin))
 }
