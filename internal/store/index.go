@@ -4,15 +4,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"math"
 
+	"github.com/sluicedaq/sluice/internal/crc32c"
 	"github.com/sluicedaq/sluice/internal/vfs"
 )
 
-// castagnoli makes CRC-32C, the checksum of Zarr's crc32c codec (RFC 3720, appendix B.4).
-func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+// castagnoli makes CRC-32C, the checksum of Zarr's crc32c codec.
+func castagnoli(b []byte) uint32 { return crc32c.Checksum(b) }
 
 // noChunk is both numbers of a shard index entry whose chunk is empty.
 const noChunk = math.MaxUint64

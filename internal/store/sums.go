@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"github.com/sluicedaq/sluice/internal/crc32c"
 	"github.com/sluicedaq/sluice/internal/vfs"
 )
 
@@ -99,14 +99,14 @@ func (f *fileSum) measure(fs vfs.FS, at layout) error {
 
 // crcUntil makes the checksum of a file's first limit bytes, or of all where it has less, and returns how many.
 func crcUntil(f vfs.File, limit int64) (crc uint32, n int64, err error) {
-	table, buf := crc32.MakeTable(crc32.Castagnoli), vfs.Alloc(int(min(1<<18, vfs.Pad(limit))))
+	buf := vfs.Alloc(int(min(1<<18, vfs.Pad(limit))))
 	for n < limit {
 		got, err := f.ReadAt(buf, n)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, 0, err
 		}
 		part := min(int64(got), limit-n)
-		crc, n = crc32.Update(crc, table, buf[:part]), n+part
+		crc, n = crc32c.Update(crc, buf[:part]), n+part
 		if got < len(buf) {
 			break
 		}

@@ -2,9 +2,9 @@ package store
 
 import (
 	"errors"
-	"hash/crc32"
 	"io"
 
+	"github.com/sluicedaq/sluice/internal/crc32c"
 	"github.com/sluicedaq/sluice/internal/vfs"
 )
 
@@ -27,7 +27,7 @@ func newWindow(f vfs.File, a Attributes) *window {
 
 // crc makes the checksum of what lies at sp; io.ErrUnexpectedEOF where the file ends within.
 func (w *window) crc(sp span) (uint32, error) {
-	table, crc := crc32.MakeTable(crc32.Castagnoli), uint32(0)
+	crc := uint32(0)
 	for off, left := int64(sp.offset), int64(sp.size); left > 0; {
 		if off < w.at || off >= w.at+int64(w.n) {
 			from := off - off%vfs.Block
@@ -41,7 +41,7 @@ func (w *window) crc(sp span) (uint32, error) {
 			}
 		}
 		got := w.buf[off-w.at : min(int64(w.n), off-w.at+left)]
-		crc = crc32.Update(crc, table, got)
+		crc = crc32c.Update(crc, got)
 		off, left = off+int64(len(got)), left-int64(len(got))
 	}
 	return crc, nil
