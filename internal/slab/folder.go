@@ -61,25 +61,6 @@ func Room(dir string, need int64) error {
 	return nil
 }
 
-// allocate takes every page of a new file now: a page that is touched and can't be had is a SIGBUS that nothing
-// catches. It goes in steps, since a signal undoes the step that it interrupts.
-func allocate(f *os.File, total int) error {
-	const step = 32 << 20
-	for at := 0; at < total; {
-		n := min(step, total-at)
-		switch err := unix.Fallocate(int(f.Fd()), 0, int64(at), int64(n)); {
-		case err == nil:
-			at += n
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.ENOMEM):
-			return fmt.Errorf("%w: %s gave %d bytes, the budget needs %d%s: %w", ErrNoSpace, filepath.Dir(f.Name()), at, total, advice, err)
-		default:
-			return fmt.Errorf("allocate %d bytes in %s: %w", total, filepath.Dir(f.Name()), err)
-		}
-	}
-	return nil
-}
-
 // Info describes a slab that lies in memory.
 type Info struct {
 	Path  string
@@ -132,12 +113,12 @@ func describe(path string) (Info, bool) {
 		info.Err = err
 		return info, true
 	}
-	mem, err := unix.Mmap(int(f.Fd()), 0, l.dataAt, unix.PROT_READ, unix.MAP_SHARED)
+	mem, err := mapFile(f, l.dataAt, unix.PROT_READ)
 	if err != nil {
-		info.Err = fmt.Errorf("map slab %s: %w", path, err)
+		info.Err = err
 		return info, true
 	}
-	defer unix.Munmap(mem)
+	defer func() { _ = unmap(mem) }()
 	st, _, err := newestState(mem, spec.ShardFrames)
 	if err != nil {
 		info.Err = fmt.Errorf("%s: %w", path, err)

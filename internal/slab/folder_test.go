@@ -192,8 +192,15 @@ func TestSmallMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := allocate(f, 2*full); !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), "needs 2097152") {
+	mem, err := mapFile(f, 3*full, unix.PROT_READ|unix.PROT_WRITE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := allocate(f, mem); !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), "needs 3145728") {
 		t.Errorf("got %v, want ErrNoSpace with the need", err)
+	}
+	if err := unmap(mem); err != nil {
+		t.Error(err)
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		t.Fatal(err)

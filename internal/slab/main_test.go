@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -50,7 +48,7 @@ func kill(t testing.TB, s *Slab) {
 	if s.mem == nil {
 		return
 	}
-	if err := unix.Munmap(s.mem); err != nil {
+	if err := unmap(s.mem); err != nil {
 		t.Fatal(err)
 	}
 	s.mem, s.table = nil, nil

@@ -81,12 +81,16 @@ func newSlab(f *os.File, l layout, spec run.Spec, text []byte) (*Slab, error) {
 	if err := TryLock(f); err != nil {
 		return nil, err
 	}
-	if err := allocate(f, l.total); err != nil {
-		return nil, err
+	if err := f.Truncate(int64(l.total)); err != nil {
+		return nil, fmt.Errorf("create slab: %w", err)
 	}
 	s, err := mapSlab(f, l, spec)
 	if err != nil {
 		return nil, err
+	}
+	enlarge(f, s.mem)
+	if err := allocate(f, s.mem); err != nil {
+		return nil, errors.Join(err, unmap(s.mem))
 	}
 	l.put(s.mem[:PageSize+specSize], text)
 	s.update(func(st *state) {
@@ -130,7 +134,7 @@ func resume(f *os.File) (*Slab, error) {
 		return nil, err
 	}
 	if s.state, s.number, err = newestState(s.mem, spec.ShardFrames); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", f.Name(), err), unix.Munmap(s.mem))
+		return nil, errors.Join(fmt.Errorf("%s: %w", f.Name(), err), unmap(s.mem))
 	}
 	s.update(func(st *state) { st[wSession]++ })
 	s.repair()
@@ -139,9 +143,9 @@ func resume(f *os.File) (*Slab, error) {
 }
 
 func mapSlab(f *os.File, l layout, spec run.Spec) (*Slab, error) {
-	mem, err := unix.Mmap(int(f.Fd()), 0, l.total, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := mapFile(f, l.total, unix.PROT_READ|unix.PROT_WRITE)
 	if err != nil {
-		return nil, fmt.Errorf("map slab %s: %w", f.Name(), err)
+		return nil, err
 	}
 	return &Slab{layout: l, spec: spec, file: f, mem: mem}, nil
 }
@@ -357,7 +361,7 @@ func (s *Slab) Close() error {
 	mem := s.mem
 	s.mem = nil
 	s.stateMu.Unlock()
-	err := unix.Munmap(mem)
+	err := unmap(mem)
 	if e := s.file.Close(); err == nil {
 		err = e
 	}

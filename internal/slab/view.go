@@ -35,9 +35,9 @@ func Open(dir, path string, id frames.RunID) (*View, error) {
 	if l.run != id {
 		return nil, fmt.Errorf("open slab %s: %w: it belongs to run %s, not to %s", path, ErrForeign, l.run, id)
 	}
-	mem, err := unix.Mmap(int(f.Fd()), 0, l.total, unix.PROT_READ, unix.MAP_SHARED)
+	mem, err := mapFile(f, l.total, unix.PROT_READ)
 	if err != nil {
-		return nil, fmt.Errorf("map slab %s: %w", path, err)
+		return nil, err
 	}
 	return &View{layout: l, spec: spec, mem: mem}, nil
 }
@@ -77,5 +77,5 @@ func (v *View) Frame(o frames.Offer) (*frames.Frame, error) {
 func (v *View) Close() error {
 	mem := v.mem
 	v.mem = nil
-	return unix.Munmap(mem)
+	return unmap(mem)
 }
