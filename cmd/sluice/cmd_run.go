@@ -159,6 +159,10 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 		default:
 			err = errors.Join(err, e)
 		}
+		crew.meter.close()
+		if summary != nil {
+			summary.Processes = crew.meter.processes(crew)
+		}
 	}()
 
 	server, err := crew.broker(ctx)

@@ -39,6 +39,7 @@ type crew struct {
 	screen monitor.Screen
 	hold   *hold
 	group  *supervise.Group
+	meter  *meter
 	log    *slog.Logger
 
 	server  *supervise.Child // the broker, nil where it is somebody else's
@@ -57,7 +58,7 @@ func newCrew(r *runCmd, p *process, screen monitor.Screen) (*crew, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &crew{run: r, p: p, screen: screen, hold: &hold{screen: screen}, group: g, lost: make(chan struct{})}
+	c := &crew{run: r, p: p, screen: screen, hold: &hold{screen: screen}, group: g, meter: newMeter(), lost: make(chan struct{})}
 	c.log = c.common().Logger(c.voice("run", ""), "run")
 	return c, nil
 }

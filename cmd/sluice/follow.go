@@ -205,6 +205,7 @@ func (f *follower) poll(ctx context.Context) (*runpkg.Summary, error) {
 		return f.silent()
 	}
 	f.heard = time.Now()
+	f.crew.meter.look(s)
 	if s.Run == f.run {
 		f.away, f.last = time.Time{}, s
 		f.screen.Show(s)

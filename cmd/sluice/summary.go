@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/monitor"
@@ -48,6 +49,10 @@ func printSummary(w io.Writer, s runpkg.Summary) {
 		monitor.Bytes(int64(s.Bytes)), monitor.Bytes(int64(s.StoredBytes)), s.Seconds, monitor.Bytes(perSecond), s.DrainSeconds)
 	fmt.Fprintf(w, "  budget %s, peak %s, throttled %.2f s, paused %.2f s, %d restarts\n",
 		monitor.Bytes(s.BudgetBytes), monitor.Bytes(s.PeakBudgetBytes), s.ThrottledSeconds, s.PausedSeconds, s.Restarts)
+	if l := s.Latency; l != nil {
+		fmt.Fprintf(w, "  from capture to release: p50 %s, p99 %s, p99.9 %s, at most %s\n", span(l.P50NS), span(l.P99NS), span(l.P999NS), span(l.MaxNS))
+	}
+	printProcesses(w, s)
 	for _, text := range s.Warnings {
 		fmt.Fprintf(w, "  warning: %s\n", text)
 	}
@@ -70,6 +75,16 @@ napari, with the plug-in napari-ome-zarr:
 check it:
   sluice verify %[3]s
 `, s.Store, s.Store, quote(s.Store))
+}
+
+// span is a time in nanoseconds to two digits.
+func span(ns int64) string {
+	d := time.Duration(ns)
+	for unit := time.Duration(1); ; unit *= 10 {
+		if d < 100*unit {
+			return d.Round(unit).String()
+		}
+	}
 }
 
 // byReason lists counts by their names, in brackets.

@@ -219,7 +219,7 @@ func (w *worker) arm(ctx context.Context, armed *link.Armed) link.Ready {
 		w.session.log.Warn("the combiner does not answer yet", "combiner", armed.Primary)
 	case <-ctx.Done():
 	}
-	return link.Ready{Run: armed.Spec.Run}
+	return link.Ready{Run: armed.Spec.Run, BufferBytes: w.session.bytes()}
 }
 
 // leave ends the session, if there is one, and waits for what is left of it.

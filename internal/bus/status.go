@@ -61,9 +61,11 @@ type Status struct {
 	// ReadableUntilSeq is the seq up to which a reader finds the store complete.
 	ReadableUntilSeq uint64 `json:"readable_until_seq"`
 
-	Rate    Rate         `json:"rate"`
-	Budget  Budget       `json:"budget"`
-	Members []Member     `json:"members,omitempty"`
+	Rate    Rate     `json:"rate"`
+	Budget  Budget   `json:"budget"`
+	Members []Member `json:"members,omitempty"`
+	// Latency is from capture to release, since acquire was started last.
+	Latency *run.Latency `json:"latency,omitempty"`
 	LastRun *run.Summary `json:"last_run,omitempty"`
 }
 
@@ -108,6 +110,8 @@ type Member struct {
 	Skipped            uint64 `json:"skipped"`
 	Redelivered        uint64 `json:"redelivered"`
 	Restarts           int    `json:"restarts"`
+	// BufferBytes is the memory that it said it takes for the run, beyond what every run takes.
+	BufferBytes int64 `json:"buffer_bytes,omitempty"`
 	Work
 	Writer *WriterStatus `json:"writer,omitempty"`
 }

@@ -202,6 +202,7 @@ func (s *session) summary(endedBy string) run.Summary {
 		BudgetBytes: int64(s.slots) * int64(s.slab.Stride()), PeakBudgetBytes: s.peak(),
 		ThrottledSeconds: s.throttledTime().Seconds(), PausedSeconds: s.pausedTime().Seconds(),
 		Restarts: a.Restarts + max(int(s.slab.Session())-1, s.c.cfg.Restarts), EndedBy: endedBy, Warnings: s.warned(),
+		Latency: s.c.cfg.Dispatcher.Latency(),
 	}
 	if a.Mixed > 0 {
 		sum.Warnings = append(sum.Warnings, fmt.Sprintf("%d lost frames are named under the reason of those before them: too many ranges waited for the ledger", a.Mixed))

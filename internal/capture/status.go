@@ -101,6 +101,7 @@ func (c *Controller) status(measure bool) bus.Status {
 		st.LostByReason[reason.String()] = n
 		st.Lost += n
 	}
+	st.Latency = c.cfg.Dispatcher.Latency()
 	first, _, _, _ := s.slab.Last()
 	st.Rate = c.rate(s, a, first, measure)
 	g := s.budget.Gauge()
@@ -169,7 +170,8 @@ func (c *Controller) members(s *session) []bus.Member {
 		b := bus.Member{
 			Name: m.Name, Group: m.Group, Policy: string(m.Policy), Host: j.Host, PID: j.PID, Carrier: "shm", State: state, Primary: m.Primary,
 			HeldBytes: m.HeldBytes, HeldFrames: uint64(m.HeldFrames), Skipped: h.Skipped, Redelivered: m.Redelivered, Restarts: m.Restarts,
-			Work: bus.Work{Frames: h.Frames, Bytes: h.Bytes, Busy: h.Busy, Starved: h.Starved, Blocked: h.Blocked},
+			BufferBytes: max(0, m.BufferBytes),
+			Work:        bus.Work{Frames: h.Frames, Bytes: h.Bytes, Busy: h.Busy, Starved: h.Starved, Blocked: h.Blocked},
 		}
 		if m.OldestNS > 0 {
 			b.OldestUnreleasedNS = max(0, now-m.OldestNS)

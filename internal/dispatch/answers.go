@@ -62,8 +62,8 @@ func (r *runState) out(m *member) {
 	r.d.change()
 }
 
-// release takes a frame back. It returns the bytes that the budget gets, and the frame's record.
-func (r *runState) release(m *member, rel frames.Release) (freed int64, rec slab.Record, ok bool) {
+// release takes a frame back at now, on the run's clock. It returns the bytes that the budget gets, and the frame's record.
+func (r *runState) release(m *member, rel frames.Release, now int64) (freed int64, rec slab.Record, ok bool) {
 	slot := int(rel.Slot)
 	g := r.d.cfg.Groups[m.group]
 	if g.Sharded && rel.Outcome == frames.Absent { // it says of a frame neither that it is durable nor that it is lost
@@ -81,7 +81,10 @@ func (r *runState) release(m *member, rel frames.Release) (freed int64, rec slab
 		return 0, rec, true
 	}
 	rec, _ = r.slab.Record(slot)
-	return r.let(slot, m.group), rec, true
+	if freed = r.let(slot, m.group); freed > 0 && !rel.Outcome.Lost() {
+		r.latency.add(rec, now)
+	}
+	return freed, rec, true
 }
 
 // releases takes frames back. Those that could not be written are told as ranges.
@@ -89,7 +92,7 @@ func (r *runState) releases(m *member, rels []frames.Release) (freed int64) {
 	var lost []frames.Loss
 	now := r.slab.Clock().Now()
 	for _, rel := range rels {
-		n, rec, ok := r.release(m, rel)
+		n, rec, ok := r.release(m, rel, now)
 		freed += n
 		if !ok {
 			r.d.stale()

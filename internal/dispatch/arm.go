@@ -82,7 +82,7 @@ func (d *Dispatcher) begin(c RunConfig) (*runState, error) {
 		lent: make([]uint8, c.Slab.Slots()), head: make([]string, len(d.cfg.Groups)),
 		resumed: c.Resumed, away: map[string]absence{}, created: c.Resumed && c.Slab.Captured() > 0, need: c.NeedBytes,
 		drained: make(chan struct{}), done: make(chan link.Finished, 1), lostAll: make(chan struct{}), full: make(chan struct{}),
-		broken: make(chan struct{}),
+		broken: make(chan struct{}), latency: newLatencies(),
 	}
 	for i, g := range d.cfg.Groups {
 		switch {

@@ -37,7 +37,8 @@ type runState struct {
 	created bool
 	path    string
 	events  [][]byte // for events.jsonl, until there is a writer
-	next    uint64   // every frame below it was offered or lost
+	latency latencies
+	next    uint64 // every frame below it was offered or lost
 	ended   bool
 	drained chan struct{}
 	finish  *link.Finish

@@ -37,6 +37,8 @@ type MemberAccount struct {
 	Failed      string
 	HeldFrames  int
 	HeldBytes   int64
+	// BufferBytes is the memory that it said it takes for the run.
+	BufferBytes int64
 	// OldestNS is the host time of the oldest frame in its hands, 0 for none.
 	OldestNS    int64
 	Redelivered uint64
@@ -98,6 +100,7 @@ func (d *Dispatcher) Members() []MemberAccount {
 			Name: m.name, Group: d.cfg.Groups[m.group].Name, Policy: d.cfg.Groups[m.group].Policy, Peer: m.conn.Peer(), Ready: m.ready,
 			Primary: d.run != nil && d.run.head[m.group] == m.name,
 			Hung:    m.hung(now, d.cfg.Hung), Failed: m.failed, Redelivered: m.redelivered, Restarts: m.restarts,
+			BufferBytes: m.answer.BufferBytes,
 		})
 	}
 	if d.run == nil {

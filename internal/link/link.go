@@ -112,6 +112,9 @@ type Ready struct {
 	// Path and FreeBytes are a writer's: the store's absolute path, and the free space of its disk.
 	Path      string `json:"path,omitempty"`
 	FreeBytes uint64 `json:"free_bytes,omitempty"`
+	// BufferBytes is the memory that the member takes for this run beyond what every run takes: buffers for pixels, the
+	// planes of a transform, series.
+	BufferBytes int64 `json:"buffer_bytes,omitempty"`
 }
 
 // End is the body of frames.KindEnd: no frame from Captured on exists.

@@ -1,16 +1,15 @@
 package member
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/usage"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -54,15 +53,9 @@ func (s status) run(ctx context.Context) {
 
 // anonymous is this process's anonymous memory in bytes, 0 where the kernel does not say.
 func anonymous() int64 {
-	text, err := os.ReadFile("/proc/self/status")
+	n, err := usage.Anonymous(os.Getpid())
 	if err != nil {
 		return 0
 	}
-	_, text, _ = bytes.Cut(text, []byte("RssAnon:"))
-	text, _, _ = bytes.Cut(text, []byte("kB"))
-	kib, err := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return kib << 10
+	return n
 }

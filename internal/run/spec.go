@@ -88,6 +88,10 @@ type Summary struct {
 	Restarts         int      `json:"restarts"` // of any process during the run
 	EndedBy          string   `json:"ended_by"` // one of the Ended… words
 	Warnings         []string `json:"warnings"`
+	// Latency is from capture to release; absent where no frame was released.
+	Latency *Latency `json:"latency,omitempty"`
+	// Processes is what each process used: `sluice run` alone knows it.
+	Processes []Process `json:"processes,omitempty"`
 }
 
 // What ended a run.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/usage"
 )
 
 // How a child is started again.
@@ -52,6 +53,10 @@ type Child struct {
 
 	pid      atomic.Int64
 	restarts atomic.Int64
+
+	peak usage.Peak
+	mu   sync.Mutex
+	cpu  usage.CPU // guarded by mu: of the lives that are over
 }
 
 // Start starts a child. An error means that it was never there; deaths are dealt with from then on. The child
@@ -126,7 +131,7 @@ func (c *Child) launch() (*life, error) {
 	c.pid.Store(int64(l.cmd.Process.Pid))
 	go func() {
 		defer close(l.ended)
-		l.err = l.cmd.Wait()
+		l.err = c.attend(l)
 		l.lines.flush()
 	}()
 	return l, nil

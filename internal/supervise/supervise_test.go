@@ -155,8 +155,13 @@ func TestRestart(t *testing.T) {
 	if c.Restarts() != 2 {
 		t.Errorf("%d restarts", c.Restarts())
 	}
+	two := c.CPU()
 	if err := c.Stop(t.Context()); err != nil {
 		t.Error(err)
+	}
+	// Of two lives, and then of all three.
+	if all := c.CPU(); two.Seconds() <= 0 || all.Seconds() <= two.Seconds() || c.PeakAnon() <= 0 {
+		t.Errorf("%+v, %+v, %d bytes", two, all, c.PeakAnon())
 	}
 }
 

@@ -108,7 +108,7 @@ func (r *activeRun) ready(s *store.Store) {
 	r.mu.Lock()
 	free := r.free
 	r.mu.Unlock()
-	r.rx.Report(frames.KindReady, link.Ready{Run: r.spec.Run, Path: s.Path(), FreeBytes: free})
+	r.rx.Report(frames.KindReady, link.Ready{Run: r.spec.Run, Path: s.Path(), FreeBytes: free, BufferBytes: s.BufferBytes()})
 }
 
 // refuse says that they may not.

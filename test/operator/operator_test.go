@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,6 +23,23 @@ func TestInterrupt(t *testing.T) {
 	sum := s.end(0)
 	if sum.EndedBy != run.EndedStop || sum.Lost != 0 || sum.Restarts != 0 {
 		t.Errorf("%+v", sum)
+	}
+	if l := sum.Latency; l == nil || l.Frames != sum.Written || l.P50NS <= 0 || l.P50NS > l.P99NS || l.P99NS > l.P999NS || l.P999NS > l.MaxNS {
+		t.Errorf("latencies %+v of %d frames", l, sum.Written)
+	}
+	var names []string
+	for _, p := range sum.Processes {
+		names = append(names, p.Name)
+		if p.UserSeconds+p.SystemSeconds <= 0 || p.PeakAnonBytes <= 0 || !p.Kept() {
+			t.Errorf("%+v", p)
+		}
+		least := map[string]int64{"acquire": run.AcquireLimit, "writer-1": run.MemberLimit, "writer-2": run.MemberLimit, "analyze-1": run.MemberLimit + 1}[p.Name]
+		if p.LimitBytes < least || (least == 0) != (p.LimitBytes == 0) {
+			t.Errorf("the limit of %s is %d bytes", p.Name, p.LimitBytes)
+		}
+	}
+	if want := []string{"acquire", "writer-1", "writer-2", "analyze-1", "broker", "run"}; !slices.Equal(names, want) {
+		t.Errorf("processes %v, want %v", names, want)
 	}
 	s.sound(sum)
 	s.gone()
