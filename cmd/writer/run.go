@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"runtime"
 
 	"github.com/nats-io/nats.go"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/member"
 	"github.com/sluicedaq/sluice/internal/refusal"
+	"github.com/sluicedaq/sluice/internal/store"
 	"github.com/sluicedaq/sluice/internal/writer"
 )
 
@@ -36,7 +38,13 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 	leaving, leave := context.WithCancel(context.Background())
 	defer leave()
 	book := refusal.New(logger)
-	w, err := writer.New(writer.Config{Root: opts.Out, Name: name, Logger: logger, Refusals: book, Leave: leaving.Done()})
+	// A write past the page cache keeps its thread for milliseconds, and the scheduler takes as long to notice that the
+	// processor could run something else: there are as many more as writes are in flight.
+	cores := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores + store.DefaultDepth))
+	w, err := writer.New(writer.Config{
+		Root: opts.Out, Name: name, Logger: logger, Refusals: book, Leave: leaving.Done(), Encoders: cores,
+	})
 	if err != nil {
 		return &exit.Error{Code: exit.Usage, Err: err}
 	}

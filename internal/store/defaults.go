@@ -1,5 +1,8 @@
 package store
 
+// DefaultDepth is how many writes are in flight where nobody says otherwise.
+const DefaultDepth = 8
+
 // Bounds of the default K.
 const (
 	maxShardBytes        = 512 << 20

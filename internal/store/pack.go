@@ -14,17 +14,14 @@ import (
 // the last commit's end, so that no block that was synced is written again. It fills in the records' offset, size
 // and checksum. One commit packs at a time; its last writes go on while the next one packs.
 func (s *Shard) placePacked(ctx context.Context, fs []Frame, recs []record) error {
+	if s.store.encoder != nil {
+		return s.placeEncoded(ctx, fs, recs)
+	}
 	if err := s.store.packing.take(ctx); err != nil {
 		return err
 	}
 	p := s.newPacker()
-	var err error
-	if s.store.encoder == nil {
-		err = p.addFrames(ctx, fs, recs)
-	} else {
-		err = p.addEncoded(ctx, fs, recs)
-	}
-	err = errors.Join(err, p.flush(ctx))
+	err := errors.Join(p.addFrames(ctx, fs, recs), p.flush(ctx))
 	s.store.packing.give()
 	return errors.Join(err, p.writes.Wait())
 }
@@ -58,59 +55,6 @@ func (p *packer) addFrames(ctx context.Context, fs []Frame, recs []record) error
 		}
 	}
 	return nil
-}
-
-// encodedFrame is one encoder's result.
-type encodedFrame struct {
-	buf  []byte // of the pool, nil where none was to be had
-	data []byte
-	crc  uint32
-	err  error
-}
-
-// addEncoded compresses as many frames at a time as there are buffers for it, and adds them in order.
-func (p *packer) addEncoded(ctx context.Context, fs []Frame, recs []record) error {
-	store := p.shard.store
-	window := min(cap(store.encoded.used), len(fs))
-	ring := make([]chan encodedFrame, window)
-	for i := range ring {
-		ring[i] = make(chan encodedFrame, 1)
-	}
-	var failed error
-	started := 0
-	for i := range len(fs) + window {
-		if j := i - window; j >= 0 && j < started {
-			e := <-ring[j%window]
-			failed = errors.Join(failed, e.err)
-			if failed == nil {
-				recs[j].CRC = e.crc
-				failed = p.add(ctx, e.data, &recs[j])
-			}
-			if e.buf != nil {
-				store.encoded.put(e.buf)
-			}
-		}
-		if i < len(fs) && failed == nil {
-			started++
-			go p.shard.encode(ctx, fs[i].Pixels, ring[i%window])
-		}
-	}
-	return failed
-}
-
-// encode compresses one frame and sends the result, always.
-func (s *Shard) encode(ctx context.Context, pixels []byte, out chan<- encodedFrame) {
-	buf, err := s.store.encoded.get(ctx)
-	if err != nil {
-		out <- encodedFrame{err: err}
-		return
-	}
-	s.store.opts.Hooks.Working(+1)
-	var data []byte
-	err = frames.Guard(pixels, func() { data = s.store.encoder.EncodeAll(pixels, buf[:0]) })
-	crc := castagnoli(data)
-	s.store.opts.Hooks.Working(-1)
-	out <- encodedFrame{buf: buf, data: data, crc: crc, err: err}
 }
 
 // add puts one chunk behind the last and notes where it lies.

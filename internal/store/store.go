@@ -21,7 +21,7 @@ import (
 type Options struct {
 	// Writer names the ledger that this process appends to: like a camera's name. Only readers have none.
 	Writer string
-	// Depth is how many writes are in flight at most (default 8).
+	// Depth is how many writes are in flight at most (default DefaultDepth).
 	Depth int
 	// Encoders is how many frames are compressed at a time at most (default GOMAXPROCS).
 	Encoders int
@@ -40,7 +40,7 @@ type Hooks struct {
 
 func (o Options) withDefaults() Options {
 	if o.Depth == 0 {
-		o.Depth = 8
+		o.Depth = DefaultDepth
 	}
 	if o.Encoders == 0 {
 		o.Encoders = runtime.GOMAXPROCS(0)
@@ -75,11 +75,13 @@ type Store struct {
 	stride  int64
 	encoder Encoder // nil for codecNone
 
-	writes  token // as many as writes may be in flight
-	packing token // held by the one commit that fills staging buffers
-	staging *pool // chunks to be packed
-	bounce  *pool // copies of pixels whose memory is not aligned
-	encoded *pool // the encoder's output
+	writes   token // as many as writes may be in flight
+	packing  token // held by the one commit that fills staging buffers
+	encoding token // held by the one commit that begins to compress its frames
+	encoders token // as many as frames may be compressed at a time
+	staging  *pool // chunks to be packed
+	bounce   *pool // copies of pixels whose memory is not aligned
+	encoded  *pool // the encoder's output
 
 	ledger   *ledger
 	events   *logFile
@@ -166,8 +168,10 @@ func newStore(fs vfs.FS, path string, spec run.Spec, opts Options) (*Store, erro
 	opts = opts.withDefaults()
 	s := &Store{
 		fs: fs, at: layout{path, spec.Geometry.Channels}, spec: spec, opts: opts,
-		writes:  make(token, opts.Depth),
-		packing: make(token, 1),
+		writes:   make(token, opts.Depth),
+		packing:  make(token, 1),
+		encoding: make(token, 1),
+		encoders: make(token, opts.Encoders),
 	}
 	var err error
 	if s.encoder, err = NewEncoder(spec, opts.Encoders); err != nil {
@@ -181,7 +185,7 @@ func newStore(fs vfs.FS, path string, spec run.Spec, opts Options) (*Store, erro
 	staging := min(stagingBytes, vfs.Pad(int64(stored)*int64(spec.ShardFrames)))
 	s.staging = newPool(int(staging), stagingCount, stagingBytes*stagingCount)
 	s.bounce = newPool(int(vfs.Pad(int64(stored))), opts.Depth, bounceLimit)
-	s.encoded = newPool(stored, opts.Encoders+1, encodedLimit)
+	s.encoded = newPool(stored, opts.Encoders+2, encodedLimit)
 	s.ledger = newLedger(s.withSpare, &logFile{fs: fs, path: s.at.join(ledgerDir, opts.Writer+".jsonl")})
 	s.events = &logFile{fs: fs, path: s.at.join(eventsName)}
 	s.results = newResults(fs, s.at)

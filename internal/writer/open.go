@@ -98,8 +98,8 @@ func (r *activeRun) create(ctx context.Context, path string, need uint64) (*stor
 
 func (r *activeRun) options() store.Options {
 	return store.Options{
-		Writer: r.w.cfg.Name,
-		Hooks:  store.Hooks{Synced: r.w.meter.synced, Working: r.w.meter.working},
+		Writer: r.w.cfg.Name, Encoders: r.w.cfg.Encoders,
+		Hooks: store.Hooks{Synced: r.w.meter.synced, Working: r.w.meter.working},
 	}
 }
 

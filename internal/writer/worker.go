@@ -99,7 +99,7 @@ func (k *worker) work() error {
 	}
 	var commits sync.WaitGroup
 	defer commits.Wait()
-	slots := make(chan struct{}, inFlight)
+	slots := make(chan struct{}, k.inFlight())
 	for {
 		k.sort()
 		for k.pending() {
@@ -135,6 +135,14 @@ func (k *worker) work() error {
 			return k.ctx.Err()
 		}
 	}
+}
+
+// inFlight is how many commits of the shard overlap.
+func (k *worker) inFlight() int {
+	if k.r.spec.Codec == "none" {
+		return inFlight
+	}
+	return inFlight + 1 // which is compressed meanwhile
 }
 
 // loseDamaged queues the losses of frames that a former owner had and nobody offers again: it has released them.

@@ -36,6 +36,8 @@ type Config struct {
 	OpenTimeout time.Duration
 	// CommitBytes is the most pixels that one commit takes (default 64 MiB).
 	CommitBytes int
+	// Encoders is how many frames are compressed at a time (default: the processors that Go's scheduler uses).
+	Encoders int
 }
 
 // Writer is one writer process. Its methods may be called concurrently; Run is called once.
