@@ -134,7 +134,7 @@ func (t *transport) close() error {
 
 // consume reads every cache line of every frame and gives the frames back, a few at a time.
 func (t *transport) consume(ctx context.Context) error {
-	const most = 32
+	most := max(1, 64<<10/len(t.frame))
 	for {
 		d, err := t.member.Next(ctx)
 		switch {
