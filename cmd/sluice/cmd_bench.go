@@ -2,15 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
+	"runtime"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/bench"
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/interrupt"
+	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/internal/supervise"
 	"github.com/sluicedaq/sluice/internal/vfs"
 )
@@ -31,42 +33,43 @@ type benchReport struct {
 	Software string          `json:"software"`
 	Host     string          `json:"host"`
 	Time     time.Time       `json:"time"`
+	Cores    int             `json:"cores"`
+	Dir      string          `json:"dir"`
 	Budget   int64           `json:"budget_bytes"`
+	Size     int64           `json:"size_bytes"`
 	Measures []bench.Measure `json:"measures"`
 	Verdict  string          `json:"verdict,omitempty"`
 }
+
+// leastBench is the least of a budget and of a run.
+const leastBench = config.ByteSize(64 << 20)
 
 func (b *benchCmd) Validate() error {
 	if b.Pairs < 1 || b.Pairs > 1000 {
 		return fmt.Errorf("--pairs: %d: want 1 to 1000", b.Pairs)
 	}
-	if least := config.ByteSize(64 << 20); b.Budget < least || b.Size < least {
-		return fmt.Errorf("--budget and --size: want %s at least", least)
+	if b.Budget < leastBench || b.Size < leastBench {
+		return fmt.Errorf("--budget and --size: want %s at least", leastBench)
 	}
 	return nil
 }
 
 func (b *benchCmd) run(ctx context.Context, p *process) error {
+	interrupt.Outlive()
+	r, err := b.prepare()
+	if err != nil {
+		return err
+	}
 	sluice, err := supervise.Sibling("sluice")
 	if err != nil {
 		return err
 	}
-	free, err := vfs.OS{}.Free(b.Out)
-	if err != nil {
-		return exit.Errorf(exit.Usage, "--out: %w", err)
-	}
-	if need := uint64(b.Size) + uint64(b.Size)/8; free < need && b.What != "fft" && b.What != "transport" {
-		return exit.Errorf(exit.DiskFull, "--out: %s has %s free, %s are needed; --size takes less", b.Out, config.ByteSize(free), config.ByteSize(need))
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return err
-	}
+	out := newBenchOutput(p, b.JSON)
+	defer out.close()
+	out.begin(r)
 	opts := bench.Options{
-		Sluice: sluice, Dir: b.Out, Shm: shmDir, Budget: int64(b.Budget), Bytes: int64(b.Size), Pairs: b.Pairs,
-		Told: func(what string) { p.log.Info("measuring " + what) },
+		Sluice: sluice, Dir: b.Out, Shm: shmDir, Budget: int64(b.Budget), Bytes: int64(b.Size), Pairs: b.Pairs, Told: out.told, Done: out.done,
 	}
-	r := benchReport{V: 1, Software: config.Software(), Host: host, Time: time.Now().UTC(), Budget: int64(b.Budget)}
 	for _, suite := range []struct {
 		name string
 		run  func(context.Context, bench.Options) ([]bench.Measure, error)
@@ -79,46 +82,54 @@ func (b *benchCmd) run(ctx context.Context, p *process) error {
 			return exit.Errorf(exit.Interrupted, "interrupted")
 		}
 		if err != nil {
-			return err
+			return b.explained(err)
 		}
 		r.Measures = append(r.Measures, list...)
-		if !b.JSON {
-			for _, m := range list {
-				b.print(p, m)
-			}
-		}
 	}
-	r.Verdict = bench.Verdict(r.Measures, r.Budget)
-	if b.JSON {
-		return printJSON(p.stdout, r)
+	r.Verdict = bench.Verdict(r.Measures, r.Budget, r.Cores)
+	return out.end(r)
+}
+
+// prepare refuses early what can be refused.
+func (b *benchCmd) prepare() (benchReport, error) {
+	r := benchReport{
+		V: 1, Software: config.Software(), Time: time.Now().UTC(), Cores: runtime.NumCPU(), Dir: b.Out,
+		Budget: int64(b.Budget), Size: int64(b.Size), Measures: []bench.Measure{},
 	}
-	if r.Verdict != "" {
-		_, err = fmt.Fprintf(p.stdout, "\n%s\n", r.Verdict)
+	var err error
+	if r.Host, err = os.Hostname(); err != nil {
+		return r, err
+	}
+	if free, err := config.FreeMemory(); err == nil && r.Budget > free {
+		return r, exit.Errorf(exit.Usage, "--budget: %s is more than the %s of memory that is free", b.Budget, config.ByteSize(free>>20<<20))
+	}
+	if b.What == "fft" || b.What == "transport" {
+		return r, nil
+	}
+	if info, err := os.Stat(b.Out); err != nil || !info.IsDir() {
+		return r, exit.Errorf(exit.Usage, "--out: %s is not a folder", b.Out)
+	}
+	free, err := vfs.OS{}.Free(b.Out)
+	if err != nil {
+		return r, exit.Errorf(exit.Usage, "--out: %w", err)
+	}
+	if need := uint64(b.Size) + uint64(b.Size)/8; free < need {
+		return r, exit.Errorf(exit.DiskFull, "--out: %s has %s free, %s are needed; a smaller --size takes less",
+			b.Out, config.ByteSize(free>>20<<20), config.ByteSize(need))
+	}
+	return r, nil
+}
+
+// explained gives an error the exit code that it stands for.
+func (b *benchCmd) explained(err error) error {
+	var known *exit.Error
+	switch {
+	case errors.As(err, &known):
+		return exit.Errorf(known.Code, "%w", err)
+	case vfs.IsFull(err):
+		return &exit.Error{Code: exit.DiskFull, Err: err}
+	case errors.Is(err, slab.ErrNoSpace), errors.Is(err, slab.ErrForeign), errors.Is(err, os.ErrPermission):
+		return &exit.Error{Code: exit.Usage, Err: err}
 	}
 	return err
 }
-
-// print shows one measure as a line, and under it what else there is to say.
-func (b *benchCmd) print(p *process, m bench.Measure) {
-	fmt.Fprintf(p.stdout, "%-52s %8.2f %-8s of %8.2f  %5.2f\n", m.Name, m.Achieved, m.Unit, m.Limit, m.Ratio)
-	var more []string
-	if m.Frames > 0 && m.Unit != "frames/s" {
-		more = append(more, fmt.Sprintf("%.0f frames/s", m.Frames))
-	}
-	if m.Stored > 0 {
-		more = append(more, fmt.Sprintf("%.3f of the size", m.Stored))
-	}
-	if m.CPU > 0 {
-		more = append(more, fmt.Sprintf("%.2f CPU s/GB", m.CPU))
-	}
-	if l := m.Latency; l != nil {
-		more = append(more, fmt.Sprintf("at half the rate p50 %s, p99 %s, p99.9 %s, max %s",
-			short(l.P50), short(l.P99), short(l.P999), short(l.Max)))
-	}
-	for line := range slices.Chunk(more, 4) {
-		fmt.Fprintf(p.stdout, "    %s\n", strings.Join(line, ", "))
-	}
-	fmt.Fprintf(p.stdout, "    the limit: %s\n", m.LimitIs)
-}
-
-func short(d time.Duration) string { return d.Round(d / 100).String() }

@@ -3,78 +3,196 @@ package bench
 import (
 	"context"
 	"fmt"
-	"slices"
-	"time"
+	"strings"
+
+	"github.com/sluicedaq/sluice/internal/pairs"
+	"github.com/sluicedaq/sluice/internal/run"
 )
 
 // Measure is one figure beside its limit.
 type Measure struct {
 	Name     string  `json:"name"`
-	Unit     string  `json:"unit"`
+	Unit     string  `json:"unit"`     // "GB/s": 10⁹ bytes of pixels a second; or "frames/s"
 	Achieved float64 `json:"achieved"` // median of the pairs
 	Limit    float64 `json:"limit"`    // median of the pairs
 	Ratio    float64 `json:"ratio"`    // median of the pairs' own ratios
 	LimitIs  string  `json:"limit_is"` // what the limit measures
 	Pairs    int     `json:"pairs"`
-	// Frames is the achieved figure in frames a second, 0 where it makes no sense.
-	Frames float64 `json:"frames_per_second,omitempty"`
-	// Latency is from a frame's capture to its release.
-	Latency *Latency `json:"latency,omitempty"`
-	// CPU is what all processes of the measurement together used, in seconds for each GB (10⁹ bytes) of pixels.
-	CPU float64 `json:"cpu_seconds_per_gb,omitempty"`
+
+	FrameBytes int `json:"frame_bytes"`
+	// Frames is the achieved figure in frames a second.
+	Frames float64 `json:"frames_per_second"`
+	// Other is another limit beside the first.
+	Other   *Limit    `json:"other_limit,omitempty"`
+	Latency []Latency `json:"latency,omitempty"`
+	CPU     *CPU      `json:"cpu_seconds_per_gb,omitempty"`
+	Memory  []Memory  `json:"memory,omitempty"`
+	// MemoryKept says whether every process stayed within what guarantee 1 promises; absent where nothing is promised.
+	MemoryKept *bool `json:"memory_kept,omitempty"`
 	// Stored is the part of the pixels' size that a codec leaves, 0 where nothing is compressed.
 	Stored float64 `json:"stored,omitempty"`
 	Note   string  `json:"note,omitempty"`
 }
 
-// Latency has quantiles in nanoseconds.
+// Limit is another limit of a Measure: medians of the pairs, as those.
+type Limit struct {
+	Limit   float64 `json:"limit"`
+	Ratio   float64 `json:"ratio"`
+	LimitIs string  `json:"limit_is"`
+}
+
+// Loads of a Latency.
+const (
+	LoadFull = "full" // frames come as fast as they can, and wait in the budget
+	LoadHalf = "half" // half as many come as were achieved
+)
+
+// Latency is from a frame's capture to its release, as acquire counts it. Under full load the quantiles are the medians
+// of the runs', and the maximum is that of all.
 type Latency struct {
-	P50  time.Duration `json:"p50_ns"`
-	P99  time.Duration `json:"p99_ns"`
-	P999 time.Duration `json:"p999_ns"`
-	Max  time.Duration `json:"max_ns"`
+	Load string `json:"load"`
+	run.Latency
 }
 
-// latency summarises times, which it sorts.
-func latency(times []time.Duration) *Latency {
-	if len(times) == 0 {
-		return nil
+// CPU is processor time in seconds for each GB of pixels (10⁹ bytes), the median of the runs. Of a measure in one process
+// it is all in Rest.
+type CPU struct {
+	Acquire float64 `json:"acquire"`
+	Writer  float64 `json:"writer"`
+	Analyze float64 `json:"analyze"`
+	Rest    float64 `json:"rest"` // the broker, and what starts and watches the others
+}
+
+// Total is the processor time of all.
+func (c CPU) Total() float64 { return c.Acquire + c.Writer + c.Analyze + c.Rest }
+
+// Memory is the most anonymous memory, in bytes, that was seen of a process in any of the runs.
+type Memory struct {
+	Process       string `json:"process"`
+	PeakAnonBytes int64  `json:"peak_anon_bytes"`
+	LimitBytes    int64  `json:"limit_bytes,omitempty"` // 0 where nothing is promised
+}
+
+// gb is 10⁹ bytes: what rates are in.
+const gb = 1e9
+
+// fill takes the figures of a meter.
+func (m *Measure) fill(meter *pairs.Meter) {
+	r := meter.Result()
+	m.Achieved, m.Limit, m.Ratio, m.Pairs = r.A, r.B, r.Ratio, r.Pairs
+	m.Frames = m.Achieved
+	if m.Unit == unitGB {
+		m.Frames = m.Achieved * gb / float64(m.FrameBytes)
 	}
-	slices.Sort(times)
-	at := func(q float64) time.Duration { return times[min(len(times)-1, int(q*float64(len(times))))] }
-	return &Latency{P50: at(0.5), P99: at(0.99), P999: at(0.999), Max: times[len(times)-1]}
 }
 
-// rate is one side of a pair: it works and returns how much it did a second.
-type rate func(ctx context.Context) (float64, error)
+// The units.
+const (
+	unitGB     = "GB/s"
+	unitFrames = "frames/s"
+)
 
-// interleave measures n pairs, the one that begins changing from pair to pair, and fills in what comes of them.
-func (m *Measure) interleave(ctx context.Context, n int, achieved, limit rate) error {
-	var got, most, ratios []float64
+// used takes the accounts of runs: processor time, memory and latencies.
+func (m *Measure) used(list []account) {
+	var parts [4][]float64
+	peaks := map[string]int{}
+	for _, a := range list {
+		var cpu [4]float64
+		for _, p := range a.Processes {
+			cpu[part(p.Name)] += p.CPUSeconds() / (float64(a.Bytes) / gb)
+			i, known := peaks[p.Name]
+			if !known {
+				i = len(m.Memory)
+				peaks[p.Name] = i
+				m.Memory = append(m.Memory, Memory{Process: p.Name})
+			}
+			m.Memory[i].PeakAnonBytes = max(m.Memory[i].PeakAnonBytes, p.PeakAnonBytes)
+			m.Memory[i].LimitBytes = max(m.Memory[i].LimitBytes, p.LimitBytes)
+		}
+		for i := range parts {
+			parts[i] = append(parts[i], cpu[i])
+		}
+	}
+	m.CPU = &CPU{Acquire: pairs.Median(parts[0]), Writer: pairs.Median(parts[1]), Analyze: pairs.Median(parts[2]), Rest: pairs.Median(parts[3])}
+	kept := true
+	for _, p := range m.Memory {
+		kept = kept && (p.LimitBytes == 0 || p.PeakAnonBytes <= p.LimitBytes)
+	}
+	m.MemoryKept = &kept
+	if l, ok := together(list); ok {
+		m.Latency = append(m.Latency, Latency{LoadFull, l})
+	}
+}
+
+// part is a process's place in a CPU.
+func part(process string) int {
+	switch {
+	case process == "acquire":
+		return 0
+	case strings.HasPrefix(process, "writer"):
+		return 1
+	case strings.HasPrefix(process, "analyze"):
+		return 2
+	}
+	return 3
+}
+
+// together is the latency of several runs.
+func together(list []account) (l run.Latency, ok bool) {
+	var p50, p99, p999 []float64
+	for _, a := range list {
+		if a.Latency == nil {
+			continue
+		}
+		p50, p99, p999 = append(p50, float64(a.Latency.P50NS)), append(p99, float64(a.Latency.P99NS)), append(p999, float64(a.Latency.P999NS))
+		l.Frames, l.MaxNS = l.Frames+a.Latency.Frames, max(l.MaxNS, a.Latency.MaxNS)
+	}
+	l.P50NS, l.P99NS, l.P999NS = int64(pairs.Median(p50)), int64(pairs.Median(p99)), int64(pairs.Median(p999))
+	return l, len(p50) > 0
+}
+
+// otherLimit collects another limit, pair by pair.
+type otherLimit struct{ limits, ratios []float64 }
+
+func (o *otherLimit) add(achieved, limit float64) {
+	o.limits, o.ratios = append(o.limits, limit), append(o.ratios, achieved/limit)
+}
+
+func (o *otherLimit) result(is string) *Limit {
+	return &Limit{Limit: pairs.Median(o.limits), Ratio: pairs.Median(o.ratios), LimitIs: is}
+}
+
+// round measures n pairs and fills in what comes of them. The sides return m's unit; after each pair comes what else
+// belongs to it.
+func (o Options) round(ctx context.Context, m *Measure, n int, achieved, limit pairs.Side, after ...func(context.Context) error) error {
+	var meter pairs.Meter
 	for i := range n {
-		sides := []rate{achieved, limit}
-		var v [2]float64
-		for j := range sides {
-			side := (i + j) % 2
-			var err error
-			if v[side], err = sides[side](ctx); err != nil {
+		if err := o.pair(ctx, m.Name, &meter, i, n, achieved, limit); err != nil {
+			return err
+		}
+		for _, f := range after {
+			if err := f(ctx); err != nil {
 				return fmt.Errorf("measuring %s: %w", m.Name, err)
 			}
 		}
-		got, most, ratios = append(got, v[0]), append(most, v[1]), append(ratios, v[0]/v[1])
 	}
-	m.Achieved, m.Limit, m.Ratio, m.Pairs = median(got), median(most), median(ratios), n
+	m.fill(&meter)
 	return nil
 }
 
-// median is the middle value, of an even number the mean of the two.
-func median(v []float64) float64 {
-	s := slices.Sorted(slices.Values(v))
-	if len(s) == 0 {
-		return 0
+// pair measures pair i of n.
+func (o Options) pair(ctx context.Context, name string, meter *pairs.Meter, i, n int, achieved, limit pairs.Side) error {
+	told := func(what string, side pairs.Side) pairs.Side {
+		return func(ctx context.Context) (float64, error) {
+			if err := ctx.Err(); err != nil {
+				return 0, err
+			}
+			o.tell(Progress{Measure: name, Pair: i + 1, Pairs: n, What: what})
+			return side(ctx)
+		}
 	}
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+	if err := meter.Measure(ctx, told("sluice", achieved), told("the limit", limit)); err != nil {
+		return fmt.Errorf("measuring %s: %w", name, err)
+	}
+	return nil
 }
-
-// perSecond is n in the time since start.
-func perSecond(n float64, start time.Time) float64 { return n / time.Since(start).Seconds() }

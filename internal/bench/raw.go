@@ -4,48 +4,79 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
+	"github.com/sluicedaq/sluice/internal/camera/sim"
+	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/slab"
+	"github.com/sluicedaq/sluice/internal/store"
 	"github.com/sluicedaq/sluice/internal/vfs"
 )
 
 // rawDisk writes what a store's data is, and nothing else: files of the shards' size, allocated before, written past the
-// page cache from memory as large as the slab, as many writes in flight as a writer has, each file synced at its end.
+// page cache from memory as large as the slab that holds the same pixels, as many writes in flight as a writer has, each
+// file synced when it is complete.
 type rawDisk struct {
 	fs     vfs.FS
 	dir    string
 	memory []byte // the slab's stand-in
 	write  int    // bytes of a write, a multiple of vfs.Block
-	file   int64  // bytes of a file, a multiple of write
+	file   int    // writes of a file
 	depth  int    // writes in flight
+	// refused is why the files of the last run were not written past the page cache, nil where they were.
+	refused error
 }
 
-// newRawDisk makes the limit for frames of stride bytes: each write is as many frames as a writer gathers.
-func newRawDisk(dir string, stride, gather, shardFrames int, memory int64, depth int) *rawDisk {
-	write := stride * max(1, gather/stride)
-	r := &rawDisk{
-		fs: vfs.OS{}, dir: dir, memory: vfs.Alloc(int(memory) / write * write), write: write,
-		file: int64(shardFrames) * int64(stride) / int64(write) * int64(write), depth: depth,
+// newRawDisk makes the limit for a scene: each write is as many frames as a writer gathers. Close it.
+func newRawDisk(dir string, s scene, shardFrames int, memory int64) (*rawDisk, error) {
+	size := s.geometry().FrameBytes()
+	stride := slab.Stride(size)
+	gather := max(1, store.GatherBytes/stride)
+	r := &rawDisk{fs: vfs.OS{}, dir: dir, write: stride * gather, file: max(1, shardFrames/gather), depth: store.DefaultDepth}
+	c := sim.Default()
+	c.Width, c.Height, c.Dtype, c.Pattern = s.width, s.height, s.dtype, sim.Counter
+	pattern, err := sim.NewPattern(c)
+	if err != nil {
+		return nil, err
 	}
-	for i := range r.memory {
-		r.memory[i] = byte(i * 7) // nothing that a disk could leave out, and every page is there
+	if r.memory, err = mapped(max(1, int(memory)/r.write) * r.write); err != nil {
+		return nil, err
 	}
-	return r
+	for i := range len(r.memory) / stride {
+		pattern.Fill(r.memory[i*stride:i*stride+size], uint64(i))
+	}
+	return r, nil
 }
 
-// run writes n bytes, rounded up to whole files, and returns bytes a second until the last one was synced.
+func (r *rawDisk) close() { unmap(r.memory) }
+
+// rawFile is one of the files.
+type rawFile struct {
+	f    vfs.File
+	left atomic.Int64 // writes that have not returned
+}
+
+// run writes n bytes, rounded up to whole writes, and returns bytes a second from the first file's opening until the last
+// one was synced.
 func (r *rawDisk) run(ctx context.Context, n int64) (perSec float64, err error) {
-	files := max(1, int((n+r.file-1)/r.file))
-	all := make([]*rawFile, files)
+	out, err := os.MkdirTemp(r.dir, "bench-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, clearAway(r.dir, out)) }()
+	writes := int((n + int64(r.write) - 1) / int64(r.write))
+	files := make([]*rawFile, (writes+r.file-1)/r.file)
 	defer func() {
-		for i, f := range all {
+		for _, f := range files {
 			if f != nil {
-				err = errors.Join(err, f.f.Close(), r.fs.Remove(r.path(i)))
+				err = errors.Join(err, f.f.Close())
 			}
 		}
 	}()
@@ -53,55 +84,74 @@ func (r *rawDisk) run(ctx context.Context, n int64) (perSec float64, err error) 
 	open := func(i int) (*rawFile, error) {
 		opening.Lock()
 		defer opening.Unlock()
-		if all[i] == nil {
-			f, err := r.fs.OpenFile(r.path(i), vfs.Write|vfs.Create|vfs.Exclusive|vfs.Direct)
+		if files[i] == nil {
+			f, err := r.fs.OpenFile(filepath.Join(out, fmt.Sprintf("raw-%d", i)), vfs.Write|vfs.Create|vfs.Exclusive|vfs.Direct)
 			if err != nil {
 				return nil, err
 			}
-			all[i] = &rawFile{f: f}
-			if err := f.Allocate(0, r.file); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			files[i] = &rawFile{f: f}
+			mine := min(r.file, writes-i*r.file)
+			files[i].left.Store(int64(mine))
+			if err := f.Allocate(0, int64(mine)*int64(r.write)); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 				return nil, err
 			}
 		}
-		return all[i], nil
+		return files[i], nil
 	}
-	perFile := int(r.file / int64(r.write))
 	var next atomic.Int64
-	g, ctx := errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
 	start := time.Now()
 	for range r.depth {
 		g.Go(func() error {
-			for ctx.Err() == nil {
+			for gctx.Err() == nil {
 				i := int(next.Add(1)) - 1
-				if i >= files*perFile {
+				if i >= writes {
 					return nil
 				}
-				f, err := open(i / perFile)
+				f, err := open(i / r.file)
 				if err != nil {
 					return err
 				}
 				at := i * r.write % len(r.memory)
-				if _, err := f.f.WriteAt(r.memory[at:at+r.write], int64(i%perFile)*int64(r.write)); err != nil {
+				if _, err := f.f.WriteAt(r.memory[at:at+r.write], int64(i%r.file)*int64(r.write)); err != nil {
 					return err
 				}
-				if int(f.written.Add(1)) == perFile {
+				if f.left.Add(-1) == 0 {
 					if err := f.f.Datasync(); err != nil {
 						return err
 					}
 				}
 			}
-			return ctx.Err()
+			return gctx.Err()
 		})
 	}
-	if err := g.Wait(); err != nil {
+	err = g.Wait()
+	took := time.Since(start)
+	switch {
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
+	case vfs.IsFull(err):
+		return 0, exit.Errorf(exit.DiskFull, "writing to %s: %w", r.dir, err)
+	case err != nil:
 		return 0, fmt.Errorf("writing to %s: %w", r.dir, err)
 	}
-	return perSecond(float64(files)*float64(r.file), start), nil
+	r.refused = files[len(files)-1].f.Direct()
+	return float64(writes) * float64(r.write) / took.Seconds(), nil
 }
 
-type rawFile struct {
-	f       vfs.File
-	written atomic.Int64 // writes that have returned
+// clearAway removes a folder below dir and waits until its disk has nothing left to do for it: the freeing of a run's
+// blocks is not to fall into the next one.
+func clearAway(dir, out string) error {
+	if err := os.RemoveAll(out); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return fmt.Errorf("syncing the disk of %s: %w", dir, err)
+	}
+	return nil
 }
-
-func (r *rawDisk) path(i int) string { return filepath.Join(r.dir, fmt.Sprintf("raw-%d", i)) }

@@ -2,18 +2,16 @@ package bench
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sluicedaq/sluice/internal/clock"
 	"github.com/sluicedaq/sluice/internal/dispatch"
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/link/shm"
@@ -23,30 +21,6 @@ import (
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
-// copier is the limit of the transport: memcpy of one half of a working set into the other, a frame at a time.
-type copier struct {
-	src, dst []byte
-	frame    int
-}
-
-func newCopier(frame, set int) *copier {
-	c := &copier{src: make([]byte, set/2), dst: make([]byte, set/2), frame: frame}
-	for i := range c.src {
-		c.src[i] = byte(i)
-	}
-	return c
-}
-
-// run copies n frames and returns frames a second.
-func (c *copier) run(n int) float64 {
-	start := time.Now()
-	for i := range n {
-		at := i * c.frame % len(c.src)
-		copy(c.dst[at:at+c.frame], c.src[at:])
-	}
-	return perSecond(float64(n), start)
-}
-
 // transport is acquire's side with a camera that copies one frame again and again, and one member that reads every
 // cache line of every frame, over a broker.
 type transport struct {
@@ -54,31 +28,26 @@ type transport struct {
 	budget   *backpressure.Budget
 	dispatch *dispatch.Dispatcher
 	member   *link.Member
-	frame    []byte
+	frame    []byte // the camera's
 	seq      uint64
 	sum      atomic.Uint64 // of the words that the member has read
-
-	mu    sync.Mutex
-	times []time.Duration // guarded by mu: from capture to the end of the member's work; nil while nobody wants them
-
-	cancel context.CancelFunc
-	work   *errgroup.Group
+	clock    clock.Stamper
+	cancel   context.CancelFunc
+	work     *errgroup.Group
 }
 
-// newTransport makes one for frames of frameBytes in a slab of slots. connect makes a connection to the broker.
-func newTransport(ctx context.Context, dir, camera string, frameBytes, slots int, connect func() (*nats.Conn, error)) (t *transport, err error) {
+// newTransport makes one for a camera with one frame, and a slab of slots. connect makes a connection to the broker.
+func newTransport(ctx context.Context, dir, camera string, frame []byte, slots int, connect func() (*nats.Conn, error)) (t *transport, err error) {
 	const group = "analyze"
 	spec := run.Spec{
 		Run: frames.NewRunID(), Camera: camera, ShardFrames: 64, Store: "bench.ome.zarr", Codec: "none",
-		Geometry: frames.Geometry{Height: 1, Width: frameBytes, Channels: 1, Dtype: frames.Uint8},
+		Geometry: frames.Geometry{Height: 1, Width: len(frame), Channels: 1, Dtype: frames.Uint8},
 	}
-	t = &transport{frame: make([]byte, frameBytes)}
-	for i := range t.frame {
-		t.frame[i] = byte(i * 7)
-	}
+	t = &transport{frame: frame}
 	if t.slab, err = slab.Create(slab.Config{Dir: dir, Spec: spec, Slots: slots}); err != nil {
 		return nil, err
 	}
+	t.clock = t.slab.Clock().Stamper()
 	var serving context.Context
 	serving, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	t.work, serving = errgroup.WithContext(serving)
@@ -152,40 +121,11 @@ func (t *transport) consume(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
-				sum := uint64(0)
-				for ; len(p) >= 64; p = p[64:] {
-					sum += binary.LittleEndian.Uint64(p)
-				}
-				t.sum.Add(sum)
+				t.sum.Add(lines(p))
 			}
-			t.note(part)
 			t.member.Release(part, frames.Absent)
 		}
 	}
-}
-
-// note keeps how long frames took, where that is wanted.
-func (t *transport) note(fs []link.Offered) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.times == nil {
-		return
-	}
-	now := time.Now().UnixNano()
-	for _, f := range fs {
-		t.times = append(t.times, time.Duration(now-f.Offer.HostNS))
-	}
-}
-
-// wanted begins to keep times, n of them, or takes what was kept and ends.
-func (t *transport) wanted(n int) (kept []time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	kept, t.times = t.times, nil
-	if n > 0 {
-		t.times = make([]time.Duration, 0, n)
-	}
-	return kept
 }
 
 // run captures n frames, each every after the last one where that is not 0, waits until all are released, and returns
@@ -193,12 +133,16 @@ func (t *transport) wanted(n int) (kept []time.Duration) {
 func (t *transport) run(ctx context.Context, n int, every time.Duration) (float64, error) {
 	start := time.Now()
 	stride := int64(t.slab.Stride())
-	tick := time.NewTimer(0)
+	tick := time.NewTimer(time.Hour)
 	defer tick.Stop()
 	for i := range n {
 		if wait := time.Until(start.Add(time.Duration(i) * every)); every > 0 && wait > 0 {
 			tick.Reset(wait)
-			<-tick.C
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			}
 		}
 		if err := t.budget.Acquire(ctx, stride); err != nil {
 			return 0, err
@@ -207,7 +151,7 @@ func (t *transport) run(ctx context.Context, n int, every time.Duration) (float6
 		if !ok {
 			return 0, errors.New("the budget has granted more than the slab holds")
 		}
-		now := time.Now().UnixNano()
+		now := t.clock.Now()
 		copy(t.slab.Pixels(slot), t.frame)
 		rec := t.slab.Commit(slot, frames.Header{Seq: t.seq, FrameID: t.seq, HostNS: now}, 1)
 		t.seq++
@@ -217,18 +161,6 @@ func (t *transport) run(ctx context.Context, n int, every time.Duration) (float6
 	if err := t.budget.Acquire(ctx, all); err != nil {
 		return 0, err
 	}
-	got := perSecond(float64(n), start)
+	got := float64(n) / time.Since(start).Seconds()
 	return got, t.budget.Release(all)
-}
-
-// latencyAt measures latencies at so many frames a second, for about a second.
-func (t *transport) latencyAt(ctx context.Context, perSec float64) (*Latency, error) {
-	n := int(max(50, min(perSec, 20000)))
-	t.wanted(n)
-	_, err := t.run(ctx, n, time.Duration(float64(time.Second)/perSec))
-	times := t.wanted(0)
-	if err != nil {
-		return nil, fmt.Errorf("measuring latencies: %w", err)
-	}
-	return latency(times), nil
 }

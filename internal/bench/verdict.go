@@ -1,10 +1,21 @@
 package bench
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/sluicedaq/sluice/internal/config"
+	"github.com/sluicedaq/sluice/internal/slab"
+)
+
+// From these parts on a limit counts as reached.
+const (
+	nearLimit = 0.9
+	nearBusy  = 0.85 // of the processors: something else always runs
+)
 
 // Verdict says in a sentence what the measurements of a camera's large frames mean: how many frames a second the machine
 // holds, what bounds that, and how long a burst may be. It is empty where they were not measured.
-func Verdict(list []Measure, budget int64) string {
+func Verdict(list []Measure, budget int64, cores int) string {
 	var disk, transport *Measure
 	for i := range list {
 		switch list[i].Name {
@@ -17,19 +28,23 @@ func Verdict(list []Measure, budget int64) string {
 	if disk == nil || transport == nil {
 		return ""
 	}
-	bound := "the disk is the limit"
-	if disk.Ratio < 0.8 {
-		bound = fmt.Sprintf("the disk alone would take %.0f", disk.Limit*1e9/float64(large.geometry().FrameBytes()))
-	}
-	return fmt.Sprintf("%d×%d %s holds up to %.0f frames/s here, %s; a burst of %d frames at up to %.0f frames/s fits the budget.",
-		large.width, large.height, large.dtype, disk.Frames, bound, budget/int64(large.geometry().FrameBytes()), transport.Frames)
+	slots := budget / int64(slab.Stride(large.geometry().FrameBytes()))
+	// What comes at twice the rate fills the budget at the rate itself: when it is full, twice the slots have been filled.
+	return fmt.Sprintf("%d×%d %s holds up to %.0f frames/s here, %s; a burst of %d frames fits the budget of %s at any rate, one of %d at %.0f frames/s.",
+		large.width, large.height, large.dtype, disk.Frames, bound(disk, transport, cores),
+		slots, config.ByteSize(budget), 2*slots, 2*disk.Frames)
 }
 
-func transportName(frames string) string { return "transport, frames of " + frames }
-
-func diskName(s scene, analysed bool) string {
-	if analysed {
-		return "camera to disk, frames of " + s.name + ", with an analyser"
+// bound says what bounds the way to the disk.
+func bound(disk, transport *Measure, cores int) string {
+	alone := fmt.Sprintf("the disk alone would take %.0f", disk.Limit*gb/float64(disk.FrameBytes))
+	switch {
+	case disk.Ratio >= nearLimit:
+		return "the disk is the limit"
+	case disk.CPU != nil && disk.CPU.Total()*disk.Achieved >= nearBusy*float64(cores):
+		return "the processors are the limit, " + alone
+	case disk.Frames >= nearLimit*transport.Frames:
+		return "the way through the memory is the limit, " + alone
 	}
-	return "camera to disk, frames of " + s.name
+	return alone
 }

@@ -3,40 +3,51 @@
 package pairs
 
 import (
+	"context"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Meter collects pairs. The zero value measures by the clock on the wall.
+// Meter collects pairs of figures. The zero value measures times by the clock on the wall.
 type Meter struct {
-	// Clock is the time, from any moment on.
+	// Clock is the time that Pair measures by, from any moment on.
 	Clock func() time.Duration
 
-	ratios []float64
-	a, b   []time.Duration
+	ratios, a, b []float64
 }
 
-// Result is the medians: of the ratios a/b, and of the times.
+// Result is the medians: of the ratios a/b, and of the figures, which Pair takes in seconds.
 type Result struct {
-	Ratio float64
-	A, B  time.Duration
-	Pairs int
+	Ratio, A, B float64
+	Pairs       int
 }
 
-// Pair runs a and b, the next time b and a: what one leaves in the caches favours neither.
-func (m *Meter) Pair(a, b func()) {
-	var ta, tb time.Duration
-	if len(m.ratios)%2 == 0 {
-		ta = m.time(a)
-		tb = m.time(b)
-	} else {
-		tb = m.time(b)
-		ta = m.time(a)
+// Side is one half of a pair: it works and returns its figure.
+type Side func(ctx context.Context) (float64, error)
+
+// Measure takes the figures of a and b, the next time of b and a: what one leaves behind favours neither. A pair that an
+// error interrupts does not count.
+func (m *Meter) Measure(ctx context.Context, a, b Side) error {
+	sides, v := [2]Side{a, b}, [2]float64{}
+	for i := range sides {
+		side := (len(m.ratios) + i) % 2
+		var err error
+		if v[side], err = sides[side](ctx); err != nil {
+			return err
+		}
 	}
-	m.a, m.b = append(m.a, ta), append(m.b, tb)
-	m.ratios = append(m.ratios, float64(ta)/float64(tb))
+	m.a, m.b, m.ratios = append(m.a, v[0]), append(m.b, v[1]), append(m.ratios, v[0]/v[1])
+	return nil
+}
+
+// Pair takes the times of a and b, in the same way.
+func (m *Meter) Pair(a, b func()) {
+	timed := func(f func()) Side {
+		return func(context.Context) (float64, error) { return m.time(f).Seconds(), nil }
+	}
+	_ = m.Measure(context.Background(), timed(a), timed(b)) // neither side has errors
 }
 
 func (m *Meter) time(f func()) time.Duration {
@@ -52,19 +63,16 @@ func (m *Meter) time(f func()) time.Duration {
 
 // Result is what the pairs so far give; without any it is zero.
 func (m *Meter) Result() Result {
-	if len(m.ratios) == 0 {
-		return Result{}
-	}
-	return Result{Ratio: median(m.ratios), A: median(m.a), B: median(m.b), Pairs: len(m.ratios)}
+	return Result{Ratio: Median(m.ratios), A: Median(m.a), B: Median(m.b), Pairs: len(m.ratios)}
 }
 
-func median[T float64 | time.Duration](xs []T) T {
+// Median is the middle value, of an even number of them the mean of the two, of none 0.
+func Median(xs []float64) float64 {
 	xs = slices.Sorted(slices.Values(xs))
-	middle := len(xs) / 2
-	if len(xs)%2 == 1 {
-		return xs[middle]
+	if len(xs) == 0 {
+		return 0
 	}
-	return (xs[middle-1] + xs[middle]) / 2
+	return (xs[(len(xs)-1)/2] + xs[len(xs)/2]) / 2
 }
 
 // ThreadTime is the time that the processor has worked for the calling thread, a [Meter]'s Clock for work that

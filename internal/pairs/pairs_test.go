@@ -1,6 +1,8 @@
 package pairs_test
 
 import (
+	"context"
+	"errors"
 	"runtime"
 	"slices"
 	"testing"
@@ -16,8 +18,8 @@ func TestMediansOfPairs(t *testing.T) {
 		t.Errorf("nothing measured: %+v", r)
 	}
 	var order []string
-	for _, p := range []struct{ a, b time.Duration }{{10, 20}, {30, 10}, {6, 8}, {100, 100}} {
-		m.Pair(func() { now += p.a; order = append(order, "a") }, func() { now += p.b; order = append(order, "b") })
+	for _, p := range []struct{ a, b int }{{10, 20}, {30, 10}, {6, 8}, {100, 100}} {
+		m.Pair(func() { now += time.Duration(p.a) * time.Second; order = append(order, "a") }, func() { now += time.Duration(p.b) * time.Second; order = append(order, "b") })
 	}
 	// The ratios are 0.5, 3, 0.75 and 1.
 	if r, want := m.Result(), (pairs.Result{Ratio: 0.875, A: 20, B: 15, Pairs: 4}); r != want {
@@ -25,6 +27,41 @@ func TestMediansOfPairs(t *testing.T) {
 	}
 	if want := []string{"a", "b", "b", "a", "a", "b", "b", "a"}; !slices.Equal(order, want) {
 		t.Errorf("in the order %v, want %v", order, want)
+	}
+}
+
+// TestMeasure: a pair counts when both sides have their figures, and the order goes on from there.
+func TestMeasure(t *testing.T) {
+	var m pairs.Meter
+	broken := errors.New("broken")
+	var order string
+	side := func(name string, v float64, err error) pairs.Side {
+		return func(context.Context) (float64, error) {
+			order += name
+			return v, err
+		}
+	}
+	for _, err := range []error{nil, broken, nil} {
+		if got := m.Measure(t.Context(), side("a", 3, nil), side("b", 4, err)); !errors.Is(got, err) {
+			t.Errorf("%v, want %v", got, err)
+		}
+	}
+	if r, want := m.Result(), (pairs.Result{Ratio: 0.75, A: 3, B: 4, Pairs: 2}); r != want {
+		t.Errorf("%+v, want %+v", r, want)
+	}
+	if order != "abbba" {
+		t.Errorf("in the order %s", order)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		v    []float64
+		want float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{5, 1}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 2, 9}, 3}} {
+		if got := pairs.Median(c.v); got != c.want {
+			t.Errorf("the median of %v is %v, want %v", c.v, got, c.want)
+		}
 	}
 }
 

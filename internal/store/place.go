@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// gatherBytes is how much of neighbouring small frames goes out in one write.
-	gatherBytes = 4 << 20
+	// GatherBytes is how much of neighbouring small frames goes out in one write.
+	GatherBytes = 4 << 20
 	// The file of a shard whose size is unknown is allocated by this much at a time.
 	minGrowBytes = 1 << 20
 	maxGrowBytes = 64 << 20
@@ -34,7 +34,7 @@ func (s *Shard) placeDirect(ctx context.Context, fs []Frame, recs []record) erro
 	g, gctx := errgroup.WithContext(ctx)
 	for i := 0; i < len(fs) && gctx.Err() == nil; {
 		n := 1
-		for i+n < len(fs) && int64(n+1)*stride <= gatherBytes && lent(fs[i], stride) && lent(fs[i+n], stride) {
+		for i+n < len(fs) && int64(n+1)*stride <= GatherBytes && lent(fs[i], stride) && lent(fs[i+n], stride) {
 			n++
 		}
 		if s.store.writes.take(gctx) != nil {
