@@ -58,9 +58,9 @@ func newImager(cfg Config, spec run.Spec, c clock.Run, log *slog.Logger) (*image
 	return i, nil
 }
 
-// look takes a frame, whose mean is known, if it is time for one; pictures says whether previews are this member's to
+// look takes a frame if it is time for one; pictures says whether previews are this member's to
 // publish. It does not keep the frame. The error wraps frames.ErrReclaimed when the frame changed while it was read.
-func (i *imager) look(f *frames.Frame, mean float64, pictures bool, c SpatialCoverage) error {
+func (i *imager) look(f *frames.Frame, pictures bool, c SpatialCoverage) error {
 	now := time.Now()
 	i.mu.Lock()
 	idle := !i.busy && !now.Before(i.rest)
@@ -78,7 +78,7 @@ func (i *imager) look(f *frames.Frame, mean float64, pictures bool, c SpatialCov
 		return err
 	}
 	if j.spectrum {
-		if fault := frames.Guard(pixels, func() { err = i.spatial.LoadKnown(pixels, mean) }); fault != nil || err != nil {
+		if fault := frames.Guard(pixels, func() { err = i.spatial.Load(pixels) }); fault != nil || err != nil {
 			return cmp.Or(fault, err)
 		}
 	}

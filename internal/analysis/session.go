@@ -161,7 +161,7 @@ func (s *session) take(fs []link.Offered) {
 func (s *session) analyse(f link.Offered, newest bool) {
 	err := s.measure(f.Frame)
 	if err == nil && newest {
-		err = s.imager.look(f.Frame, s.means[0], s.armed.Primary == s.cfg.Member, s.coverage(f.Offer.Seq))
+		err = s.imager.look(f.Frame, s.armed.Primary == s.cfg.Member, s.coverage(f.Offer.Seq))
 	}
 	if err != nil {
 		switch {

@@ -15,7 +15,7 @@ func sizes() [][2]int {
 }
 
 // own is one transform of this package, in one of two ways: "coefficients" goes from samples in float32 to complex
-// numbers in C order, as other libraries do, "power" from 16-bit pixels to the power spectrum.
+// numbers in C order, as other libraries do, "columns" from 16-bit pixels to the spectrum as the analyser takes it.
 func own(b *testing.B, k *kernels, kind string, rows, cols int) func() {
 	b.Helper()
 	p, err := newPlan(Config{Rows: rows, Cols: cols}, k)
@@ -37,7 +37,7 @@ func own(b *testing.B, k *kernels, kind string, rows, cols int) func() {
 	}
 	return func() {
 		_, _ = w.LoadUint16(pixels, 2*cols, 32768)
-		w.Power(func(int, []float32) {})
+		w.Columns(func(int, []float32) {})
 	}
 }
 
@@ -73,7 +73,7 @@ func BenchmarkAgainstGonum(b *testing.B) {
 
 // BenchmarkTransform is what benchstat compares.
 func BenchmarkTransform(b *testing.B) {
-	for _, kind := range []string{"coefficients", "power"} {
+	for _, kind := range []string{"coefficients", "columns"} {
 		for name, k := range both() {
 			for _, size := range sizes() {
 				b.Run(fmt.Sprintf("%s/%s/%dx%d", kind, name, size[0], size[1]), func(b *testing.B) {

@@ -11,7 +11,7 @@ import (
 
 // BenchmarkAgainstFFTW is the speed in units of FFTW's measured plan on one thread.
 func BenchmarkAgainstFFTW(b *testing.B) {
-	for _, kind := range []string{"coefficients", "power"} {
+	for _, kind := range []string{"coefficients", "columns"} {
 		for _, size := range sizes() {
 			b.Run(fmt.Sprintf("%s/%dx%d", kind, size[0], size[1]), func(b *testing.B) {
 				other, err := fftw.New(size[0], size[1])

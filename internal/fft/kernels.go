@@ -18,6 +18,7 @@ type pass func(dst, src, tw []float32, m, s int)
 // rows says how eight rows are loaded. The generated code knows its fields.
 type rows struct {
 	offset [lanes]int     // where they begin in src, bytes
+	ahead  int            // from a sample to that of the row that is loaded next, bytes: it may be fetched
 	wy     [lanes]float32 // their weights
 	// whole and rest are subtracted from each sample. whole is an int32 for samples of 8 and 16 bits, a
 	// float32 for others.
@@ -49,8 +50,6 @@ type kernels struct {
 	untangle func(dst, src []float32, stride, blocks int, tw []float32, half int)
 	// scatter writes 8·blocks elements of eight transforms to the strips.
 	scatter func(dst, src []float32, stride, blocks int)
-	// power writes |X|² of lines, eight numbers for each. dst may begin where src does.
-	power func(dst, src []float32, lines int)
 	// interleave writes lines as eight complex numbers each, stride numbers apart.
 	interleave func(dst []complex64, src []float32, stride, lines int)
 }
@@ -69,6 +68,6 @@ func portable() *kernels {
 		},
 		product: productGo, conjugate: conjugateGo,
 		load8: load8Go, load16: load16Go, loadFloat: loadFloatGo,
-		untangle: untangleGo, scatter: scatterGo, power: powerGo, interleave: interleaveGo,
+		untangle: untangleGo, scatter: scatterGo, interleave: interleaveGo,
 	}
 }

@@ -22,6 +22,6 @@ func fastest() *kernels {
 		},
 		product: productAVX2, conjugate: conjugateAVX2,
 		load8: load8AVX2, load16: load16AVX2, loadFloat: loadFloatAVX2,
-		untangle: untangleAVX2, scatter: scatterAVX2, power: powerAVX2, interleave: interleaveAVX2,
+		untangle: untangleAVX2, scatter: scatterAVX2, interleave: interleaveAVX2,
 	}
 }

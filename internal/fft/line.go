@@ -136,26 +136,20 @@ func (l *line) forward(x, other []float32) (result, spare []float32) {
 	return result, spare
 }
 
-// inPlace transforms the n lines of x, with two buffers' help.
-func (l *line) inPlace(x, a, b []float32) {
+// apart transforms the n lines of x, which stay as they are, with two buffers' help. It returns the one that holds the
+// result.
+func (l *line) apart(x, a, b []float32) []float32 {
 	if l.long > 0 {
 		l.k.product(a, x, l.chirp, l.n, 1)
 		result, _ := l.convolve(a, b)
-		l.k.conjugate(x, result, l.chirp, l.n, 1)
-		return
+		l.k.conjugate(result, result, l.chirp, l.n, 1)
+		return result
 	}
-	last := len(l.stages) - 1
-	from, to, other := x, a, b
-	for i, st := range l.stages {
-		if i == last && i > 0 {
-			to = x
-		}
-		st.pass(to, from, st.tw, st.m, st.s)
-		from, to, other = to, other, to
+	for _, st := range l.stages {
+		st.pass(a, x, st.tw, st.m, st.s)
+		x, a, b = a, b, a
 	}
-	if last == 0 {
-		copy(x, a[:lineFloats*l.n])
-	}
+	return x
 }
 
 // run does the stages from one buffer to the other and back.

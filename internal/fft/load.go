@@ -53,6 +53,7 @@ func (w *Workspace) LoadRows(read func(y int, row []float32), mean float64) floa
 	eight := buffer[:lanes*p.cols]
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(eight))), 4*len(eight))
 	energy := 0.0
+	w.rows.ahead = 0
 	for y := 0; y < p.rows; y += lanes {
 		n := min(lanes, p.rows-y)
 		for i := range n {
@@ -79,6 +80,7 @@ func (w *Workspace) check(length, stride, size int) error {
 func (w *Workspace) load(pixels []byte, stride, size int) float64 {
 	p := w.plan
 	energy := 0.0
+	w.rows.ahead = lanes * stride
 	for y := 0; y < p.rows; y += lanes {
 		for i := range w.rows.offset {
 			// What lies below the last row is computed and not used.
@@ -93,6 +95,9 @@ func (w *Workspace) load(pixels []byte, stride, size int) float64 {
 // eight transforms the eight rows from y on, of which n exist, and returns these rows' energy.
 func (w *Workspace) eight(y, n int, pixels []byte, size int) float64 {
 	p := w.plan
+	if w.before != nil {
+		w.before(y, n)
+	}
 	a, b := w.a[guard*lineFloats:], w.b[guard*lineFloats:]
 	if p.even() {
 		w.fill(a, pixels, size)

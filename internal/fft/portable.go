@@ -80,16 +80,6 @@ func scatterGo(dst, src []float32, stride, blocks int) {
 	}
 }
 
-func powerGo(dst, src []float32, lines int) {
-	for i := range lines {
-		x := *(*[lineFloats]float32)(src[lineFloats*i:])
-		p := (*[lanes]float32)(dst[lanes*i:])
-		for j := range lanes {
-			p[j] = x[j]*x[j] + x[lanes+j]*x[lanes+j]
-		}
-	}
-}
-
 func interleaveGo(dst []complex64, src []float32, stride, lines int) {
 	for i := range lines {
 		x := (*[lineFloats]float32)(src[lineFloats*i:])

@@ -88,26 +88,26 @@ func TestParseval(t *testing.T) {
 				t.Fatal(err)
 			}
 			total := 0.0
-			w.Power(func(kx int, power []float32) {
-				for i, v := range power {
+			w.Columns(func(kx int, lines []float32) {
+				for i, v := range lines {
 					switch c := kx + i%8; {
 					case c > cols/2:
 					case c == 0 || 2*c == cols:
-						total += float64(v)
+						total += float64(v) * float64(v)
 					default:
-						total += 2 * float64(v)
+						total += 2 * float64(v) * float64(v)
 					}
 				}
 			})
 			total /= float64(rows * cols)
 			if math.Abs(energy-want) > 1e-6*want || math.Abs(total-want) > 1e-6*want {
-				t.Errorf("%s %v: samples %v, loaded %v, power %v", name, size, want, energy, total)
+				t.Errorf("%s %v: samples %v, loaded %v, spectrum %v", name, size, want, energy, total)
 			}
 		}
 	}
 }
 
-func TestPowerIsThatOfTheCoefficients(t *testing.T) {
+func TestColumnsAreThoseOfTheCoefficients(t *testing.T) {
 	for name, k := range both() {
 		for _, size := range someSizes {
 			rows, cols := size[0], size[1]
@@ -118,21 +118,34 @@ func TestPowerIsThatOfTheCoefficients(t *testing.T) {
 			x := noise(rows*cols, 7)
 			want := forward(t, k, Config{Rows: rows, Cols: cols}, x)
 			w := p.NewWorkspace()
+			read := 0
+			w.BeforeRows(func(y, n int) {
+				if y != read || n != min(8, rows-y) {
+					t.Errorf("%s %v: %d rows from %d on, %d are read", name, size, n, y, read)
+				}
+				read += n
+			})
 			if _, err := w.LoadFloat32(x, cols, 0); err != nil {
 				t.Fatal(err)
 			}
+			if read != rows {
+				t.Errorf("%s %v: told of %d rows", name, size, read)
+			}
 			next := 0
-			w.Power(func(kx int, power []float32) {
-				if kx != next || len(power) != 8*rows {
-					t.Fatalf("%s %v: %d numbers from column %d on, want %d from %d", name, size, len(power), kx, 8*rows, next)
+			w.Columns(func(kx int, lines []float32) {
+				if kx != next || len(lines) != 16*rows {
+					t.Fatalf("%s %v: %d numbers from column %d on, want %d from %d", name, size, len(lines), kx, 16*rows, next)
 				}
 				next += 8
-				for i, v := range power {
-					if c := kx + i%8; c <= cols/2 {
-						a := cmplx.Abs(complex128(want[i/8*p.Half()+c]))
-						if math.Abs(float64(v)-a*a) > 1e-6*a*a || v != w.PowerAt(i/8, c) {
-							t.Errorf("%s %v: power %v at (%d, %d), want %v", name, size, v, i/8, c, a*a)
+				for i := range 8 * rows {
+					ky, j := i/8, i%8
+					v := complex(lines[16*ky+j], lines[16*ky+8+j])
+					if kx+j > cols/2 {
+						if cmplx.IsNaN(complex128(v)) || cmplx.IsInf(complex128(v)) {
+							t.Errorf("%s %v: %v behind the last column", name, size, v)
 						}
+					} else if v != want[ky*p.Half()+kx+j] {
+						t.Errorf("%s %v: %v at (%d, %d), want %v", name, size, v, ky, kx+j, want[ky*p.Half()+kx+j])
 					}
 				}
 			})
@@ -274,12 +287,12 @@ func TestNothingIsAllocatedForAPlane(t *testing.T) {
 			}
 			w, dst, pixels := p.NewWorkspace(), make([]complex64, size[0]*p.Half()), make([]byte, 2*size[0]*size[1])
 			sum := float32(0)
-			visit := func(_ int, power []float32) { sum += power[0] }
+			visit := func(_ int, lines []float32) { sum += lines[0] }
 			if n := testing.AllocsPerRun(5, func() {
 				_, _ = w.LoadUint16(pixels, 2*size[1], 5)
 				_ = w.Coefficients(dst)
 				_, _ = w.LoadUint16(pixels, 2*size[1], 5)
-				w.Power(visit)
+				w.Columns(visit)
 			}); n != 0 {
 				t.Errorf("%s %v: %v allocations", name, size, n)
 			}

@@ -108,7 +108,4 @@ func untangleAVX2(dst, src []float32, stride, blocks int, tw []float32, half int
 func scatterAVX2(dst, src []float32, stride, blocks int)
 
 //go:noescape
-func powerAVX2(dst, src []float32, lines int)
-
-//go:noescape
 func interleaveAVX2(dst []complex64, src []float32, stride, lines int)

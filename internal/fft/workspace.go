@@ -12,12 +12,17 @@ type Workspace struct {
 	strips []float32
 	a, b   []float32
 	rows   rows
+	before func(y, n int)
 }
 
 // NewWorkspace allocates a workspace, of the size that [Bytes] states.
 func (p *Plan) NewWorkspace() *Workspace {
 	return &Workspace{plan: p, strips: aligned(p.strips * p.stride), a: aligned(p.buffer), b: aligned(p.buffer)}
 }
+
+// BeforeRows has f called before rows y to y+n−1, eight or what is left, of each plane are read from then on: what else
+// reads them there finds them, or leaves them, in the processor's cache.
+func (w *Workspace) BeforeRows(f func(y, n int)) { w.before = f }
 
 // aligned makes n floats that begin with a cache line.
 func aligned(n int) []float32 {
@@ -33,44 +38,30 @@ func (w *Workspace) Coefficients(dst []complex64) error {
 	if len(dst) != p.rows*p.half {
 		return fmt.Errorf("%w: %d coefficients, a spectrum has %d x %d", ErrSize, len(dst), p.rows, p.half)
 	}
-	for s := range p.strips {
-		strip := w.column(s)
-		kx := lanes * s
+	w.Columns(func(kx int, lines []float32) {
 		if kx+lanes <= p.half {
-			p.k.interleave(dst[kx:], strip, p.half, p.rows)
-			continue
+			p.k.interleave(dst[kx:], lines, p.half, p.rows)
+			return
 		}
 		for ky := range p.rows {
-			line := strip[lineFloats*ky : lineFloats*(ky+1)]
+			line := lines[lineFloats*ky : lineFloats*(ky+1)]
 			for j := range p.half - kx {
 				dst[ky*p.half+kx+j] = complex(line[j], line[lanes+j])
 			}
 		}
-	}
+	})
 	return nil
 }
 
-// Power transforms the loaded plane and calls visit with its power spectrum, eight columns at a time:
-// power[8·ky+j] is |X[ky,kx+j]|², for kx+j up to Cols/2; what follows in the last call is undefined. What visit is
-// given stays as it is until the next plane is loaded.
-func (w *Workspace) Power(visit func(kx int, power []float32)) {
+// Columns calls visit with the loaded plane's spectrum, eight columns at a time, from left to right: lines[16·ky+j] is
+// the real part of X[ky,kx+j], lines[16·ky+8+j] the imaginary one, for kx+j up to Cols/2; what follows in the last
+// call are finite numbers without a meaning. The lines are visit's until it returns, and in the processor's cache.
+func (w *Workspace) Columns(visit func(kx int, lines []float32)) {
 	p := w.plan
+	n := lineFloats * p.rows
 	for s := range p.strips {
-		strip := w.column(s)
-		p.k.power(strip, strip, p.rows)
-		visit(lanes*s, strip[:lanes*p.rows:lanes*p.rows])
+		at := s * p.stride
+		lines := p.column.apart(w.strips[at:at+n], w.a, w.b)
+		visit(lanes*s, lines[:n:n])
 	}
-}
-
-// PowerAt is |X[ky,kx]|², kx up to Cols/2, of the plane whose power was taken last.
-func (w *Workspace) PowerAt(ky, kx int) float32 {
-	return w.strips[kx/lanes*w.plan.stride+lanes*ky+kx%lanes]
-}
-
-// column transforms the columns of a strip.
-func (w *Workspace) column(s int) []float32 {
-	p := w.plan
-	strip := w.strips[s*p.stride : s*p.stride+lineFloats*p.rows]
-	p.column.inPlace(strip, w.a, w.b)
-	return strip
 }

@@ -64,13 +64,13 @@ func BenchmarkSpatialAgainstTransform(b *testing.B) {
 	for _, size := range [][2]int{{512, 512}, {1024, 1024}, {2048, 2048}, {2304, 4096}, {1200, 1920}} {
 		g := mono(size[0], size[1], frames.Uint16)
 		b.Run(fmt.Sprint(g), func(b *testing.B) {
-			s, err := spectrum.NewSpatial(spectrum.SpatialConfig{
-				Geometry: g, Window: spectrum.WindowHann, Peaks: spectrum.DefaultPeaks, MaxBytes: spectrum.DefaultPlaneBytes,
-			})
+			tiles, err := spectrum.NewTiles(g, 8, 8)
 			if err != nil {
 				b.Fatal(err)
 			}
-			tiles, err := spectrum.NewTiles(g, 8, 8)
+			s, err := spectrum.NewSpatial(spectrum.SpatialConfig{
+				Geometry: g, Window: spectrum.WindowHann, Peaks: spectrum.DefaultPeaks, MaxBytes: spectrum.DefaultPlaneBytes, Tiles: tiles,
+			})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -78,15 +78,13 @@ func BenchmarkSpatialAgainstTransform(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			next, dst, w := ring(g), make([]float64, tiles.Values()), plan.NewWorkspace()
+			next, means, w, r := ring(g), make([]float64, tiles.Values()), plan.NewWorkspace(), new(spectrum.SpatialSpectrum)
 			compareTo(b, func() {
-				pixels := next()
-				_ = tiles.Means(dst, pixels)
-				_ = s.LoadKnown(pixels, dst[0])
-				s.Compute()
+				_ = s.LoadMeans(means, next())
+				s.ComputeTo(r)
 			}, func() {
 				_, _ = w.LoadUint16(next(), 2*g.Width, 32768)
-				w.Power(func(int, []float32) {})
+				w.Columns(func(int, []float32) {})
 			})
 		})
 	}

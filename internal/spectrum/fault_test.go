@@ -53,7 +53,7 @@ func checkCut(t *testing.T, g frames.Geometry, f *os.File, whole, pixels []byte)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := spectrum.NewSpatial(spectrum.SpatialConfig{Geometry: g, Window: spectrum.WindowHann, Peaks: 3, MaxBytes: 1 << 20})
+	s, err := spectrum.NewSpatial(spectrum.SpatialConfig{Geometry: g, Window: spectrum.WindowHann, Peaks: 3, MaxBytes: 1 << 20, Tiles: tiles})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func checkCut(t *testing.T, g frames.Geometry, f *os.File, whole, pixels []byte)
 	reads := map[string]func() error{
 		"means": func() error { return tiles.Means(means, pixels) },
 		"load":  func() error { return s.Load(pixels) },
-		"known": func() error { return s.LoadKnown(pixels, 100) },
+		"both":  func() error { return s.LoadMeans(means, pixels) },
 	}
 	look := func(cut bool) {
 		t.Helper()

@@ -89,17 +89,19 @@ func (a *radial) reset() {
 	a.moment = 0
 }
 
-// add takes the power of the columns from kx on: power[8·ky+j] is that of column kx+j. It returns the greatest.
-func (a *radial) add(kx int, power []float32) float32 {
+// add takes the transform of the columns from kx on, as [fft.Workspace.Columns] hands it out, and writes its power:
+// power[8·ky+j] is that of column kx+j. It returns the greatest.
+func (a *radial) add(kx int, lines, power []float32) float32 {
 	strip, rows := kx/stripCols, len(a.squares)
-	lines := unsafe.Slice((*[stripCols]float32)(power), a.height)
+	xs := unsafe.Slice((*[2 * stripCols]float32)(lines), a.height)
+	ps := unsafe.Slice((*[stripCols]float32)(power), a.height)
 	bins, weights := a.bins[strip*rows:(strip+1)*rows], &a.weights[strip]
 	var t stripTotals
 	pairs := (a.height - 1) / 2
-	addSelf(a.sums, &bins[0], &lines[0], 0, weights, &t)
-	addRings(a.sums, bins, lines, a.squares, weights, pairs, &t)
+	addSelf(a.sums, &bins[0], &xs[0], &ps[0], 0, weights, &t)
+	addRings(a.sums, bins, xs, ps, a.squares, weights, pairs, &t)
 	if last := rows - 1; last > pairs {
-		addSelf(a.sums, &bins[last], &lines[last], a.squares[last], weights, &t)
+		addSelf(a.sums, &bins[last], &xs[last], &ps[last], a.squares[last], weights, &t)
 	}
 	for j, square := range a.across[strip] {
 		a.moment += t.moments[j] + square*t.columns[j]
@@ -108,28 +110,36 @@ func (a *radial) add(kx int, power []float32) float32 {
 }
 
 // addRingsWords is addRings without vector instructions.
-func addRingsWords(sums [][stripCols]float64, bins [][stripCols]uint16, power [][stripCols]float32, squares []float64,
-	weights *[stripCols]float32, n int, totals *stripTotals,
+func addRingsWords(sums [][stripCols]float64, bins [][stripCols]uint16, lines [][2 * stripCols]float32, power [][stripCols]float32,
+	squares []float64, weights *[stripCols]float32, n int, totals *stripTotals,
 ) {
 	for ky := 1; ky <= n; ky++ {
-		line, mirror := power[ky], &power[len(power)-ky]
-		for j, v := range mirror {
-			totals.most[j] = max(totals.most[j], v)
-			totals.most[j] = max(totals.most[j], line[j])
-			line[j] += v
+		mirror := len(lines) - ky
+		totals.square(&lines[ky], &power[ky])
+		totals.square(&lines[mirror], &power[mirror])
+		both := power[ky]
+		for j, v := range power[mirror] {
+			both[j] += v
 		}
-		addRing(sums, &bins[ky], &line, squares[ky], weights, totals)
+		addRing(sums, &bins[ky], &both, squares[ky], weights, totals)
 	}
 }
 
-// addSelf adds up the powers of a frequency without a mirror image.
-func addSelf(sums [][stripCols]float64, bins *[stripCols]uint16, line *[stripCols]float32, square float64,
-	weights *[stripCols]float32, totals *stripTotals,
+// addSelf is addRings for a frequency without a mirror image.
+func addSelf(sums [][stripCols]float64, bins *[stripCols]uint16, line *[2 * stripCols]float32, power *[stripCols]float32,
+	square float64, weights *[stripCols]float32, totals *stripTotals,
 ) {
-	for j, v := range line {
-		totals.most[j] = max(totals.most[j], v)
+	totals.square(line, power)
+	addRing(sums, bins, power, square, weights, totals)
+}
+
+// square writes the powers of eight coefficients and keeps the greatest.
+func (t *stripTotals) square(line *[2 * stripCols]float32, power *[stripCols]float32) {
+	for j := range power {
+		re, im := line[j], line[stripCols+j]
+		power[j] = re*re + im*im
+		t.most[j] = max(t.most[j], power[j])
 	}
-	addRing(sums, bins, line, square, weights, totals)
 }
 
 func addRing(sums [][stripCols]float64, bins *[stripCols]uint16, line *[stripCols]float32, square float64,
@@ -146,8 +156,9 @@ func addRing(sums [][stripCols]float64, bins *[stripCols]uint16, line *[stripCol
 // result fills in the radial average, the total and the sharpness; norm makes P of |X|².
 func (a *radial) result(r *SpatialSpectrum, norm float64) {
 	r.RadialStep = 1 / a.perStep
-	r.Radial = make([]float64, len(a.counts))
-	r.RadialCount = append([]int64(nil), a.counts...)
+	r.Radial = append(r.Radial[:0], make([]float64, len(a.counts))...)
+	r.RadialCount = append(r.RadialCount[:0], a.counts...)
+	r.Total, r.Sharpness = 0, 0
 	for i, n := range a.counts {
 		sum := 0.0
 		for _, p := range a.sums[i] {

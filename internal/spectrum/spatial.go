@@ -25,6 +25,8 @@ type SpatialConfig struct {
 	// MinPlaneBytes. Of a frame that would need more, only the central region that fits is transformed; the
 	// result says so.
 	MaxBytes int64
+	// Tiles are those whose means LoadMeans computes, of the same geometry; nil stands for one.
+	Tiles *Tiles
 }
 
 // SpatialSpectrum is the power spectrum of one frame, with x[y,x] its samples (the mean of the planes in
@@ -63,20 +65,22 @@ type Spatial struct {
 	region region
 	plan   *fft.Plan
 	work   *fft.Workspace
-	strips []strip // the power, as the workspace hands it out
+	tiles  *Tiles
+	sums   tileSums
+	planes []byte  // the frame's, while it is loaded
 	gain   float64 // Σw
 	energy float64 // Σw²
 	fy, fx []float64
 	radial radial
-	pixels []byte // of a colour frame while it is loaded
+	// ends are the transforms of the window along y and x where they are not zero: at 0, 1 and −1.
+	endsY, endsX [2]float64
 
-	mean, variance float64 // of the frame
-}
+	// power is that of the strip at hand and of the two before it, most the greatest in each.
+	power [3][]float32
+	most  [3]float32
+	found []Peak
 
-// strip is the power of eight columns: power[8·ky+j] is that of column j.
-type strip struct {
-	power []float32
-	most  float32
+	mean, shift, energyIn float64 // of the frame: what was taken off too much, the sum of the squares of what was left
 }
 
 // NewSpatial makes the plan and the buffers. The error wraps ErrConfig or frames.ErrGeometry.
@@ -100,8 +104,15 @@ func NewSpatial(cfg SpatialConfig) (*Spatial, error) {
 	wy, wx := cfg.Window.weights(r.height), cfg.Window.weights(r.width)
 	sy, sy2 := sums(wy)
 	sx, sx2 := sums(wx)
+	endsY, endsX := cfg.Window.ends(wy), cfg.Window.ends(wx)
 	for i := range wy {
 		wy[i] /= float64(cfg.Geometry.Channels) // the planes are added up
+	}
+	tiles := cfg.Tiles
+	if tiles == nil {
+		tiles = &Tiles{geometry: cfg.Geometry, ys: bounds(cfg.Geometry.Height, 1), xs: bounds(cfg.Geometry.Width, 1), sum: sumFunc(cfg.Geometry.Dtype)}
+	} else if tiles.geometry != cfg.Geometry {
+		return nil, fmt.Errorf("%w: tiles of %s for frames of %s", ErrConfig, tiles.geometry, cfg.Geometry)
 	}
 	plan, err := fft.New(fft.Config{Rows: r.height, Cols: r.width, WeightsY: wy, WeightsX: wx})
 	if err != nil {
@@ -112,12 +123,18 @@ func NewSpatial(cfg SpatialConfig) (*Spatial, error) {
 		region: r,
 		plan:   plan,
 		work:   plan.NewWorkspace(),
+		tiles:  tiles,
 		gain:   sy * sx,
 		energy: sy2 * sx2,
 		fy:     frequencies(r.height, r.height),
 		fx:     frequencies(r.width, r.width/2+1),
+		endsY:  endsY,
+		endsX:  endsX,
+		found:  make([]Peak, 0, cfg.Peaks+1),
 	}
-	s.strips = make([]strip, (len(s.fx)+stripCols-1)/stripCols)
+	for i := range s.power {
+		s.power[i] = make([]float32, stripCols*r.height)
+	}
 	s.radial = newRadial(s.fy, s.fx, r)
 	return s, nil
 }
@@ -140,67 +157,127 @@ func signed(k, n int) int {
 }
 
 // Load takes a frame's samples over: its pixels are not needed after the return.
-func (s *Spatial) Load(pixels []byte) error {
-	g := s.cfg.Geometry
-	if len(pixels) != g.FrameBytes() {
-		return fmt.Errorf("%w: a frame of %d bytes, %s has %d", ErrSize, len(pixels), g, g.FrameBytes())
+func (s *Spatial) Load(pixels []byte) error { return s.LoadMeans(nil, pixels) }
+
+// LoadMeans is Load, and writes the means of the configuration's tiles to means as [Tiles.Means] does, unless it is nil: the
+// pixels are read once for both.
+func (s *Spatial) LoadMeans(means []float64, pixels []byte) error {
+	g, r := s.cfg.Geometry, s.region
+	if len(pixels) != g.FrameBytes() || means != nil && len(means) != s.tiles.Values() {
+		return fmt.Errorf("%w: a frame of %d bytes, %s has %d; means for %d values, of %d",
+			ErrSize, len(pixels), g, g.FrameBytes(), len(means), s.tiles.Values())
 	}
-	n := s.region.height * s.region.width * g.Channels
-	return s.load(pixels, float64(sumOf(g, s.region, pixels))/float64(n))
+	if g.Channels == 1 && r.height == g.Height && r.width == g.Width {
+		return s.loadWhole(means, pixels)
+	}
+	if means != nil {
+		if err := s.tiles.Means(means, pixels); err != nil {
+			return err
+		}
+	}
+	s.mean, s.shift = float64(sumOf(g, r, pixels))/float64(r.height*r.width*g.Channels), 0
+	return s.load(pixels, s.mean)
 }
 
-// LoadKnown is Load for a frame whose mean is known, from [Tiles.Means]: it reads the pixels once less.
-func (s *Spatial) LoadKnown(pixels []byte, mean float64) error {
-	g := s.cfg.Geometry
-	if len(pixels) != g.FrameBytes() || s.region.height*s.region.width != g.Height*g.Width {
-		return s.Load(pixels)
+// loadWhole loads a frame of one plane. Its mean is known when all of it has been read: what is taken off its samples
+// before is close to it, and correct takes the difference off their transform.
+func (s *Spatial) loadWhole(means []float64, pixels []byte) error {
+	guess := s.tiles.guess(pixels)
+	s.sums, s.planes = tileSums{}, pixels
+	s.work.BeforeRows(s.addTiles)
+	err := s.load(pixels, guess)
+	s.work.BeforeRows(nil)
+	s.planes = nil
+	s.mean = s.tiles.total(&s.sums)
+	s.shift = s.mean - guess
+	if means != nil {
+		s.tiles.means(means, &s.sums)
 	}
-	return s.load(pixels, mean)
+	return err
 }
+
+func (s *Spatial) addTiles(y, n int) { s.tiles.add(&s.sums, s.planes, y, n) }
 
 func (s *Spatial) load(pixels []byte, mean float64) error {
 	g, r := s.cfg.Geometry, s.region
 	stride := g.Width * g.Dtype.Size()
 	first := pixels[r.y*stride+r.x*g.Dtype.Size():]
-	var energy float64
 	var err error
 	switch {
 	case g.Channels > 1:
-		s.pixels = pixels
-		energy = s.work.LoadRows(s.readRow, mean*float64(g.Channels))
-		s.pixels = nil
+		s.planes = pixels
+		s.energyIn = s.work.LoadRows(s.readRow, mean*float64(g.Channels))
+		s.planes = nil
 	case g.Dtype == frames.Uint16:
-		energy, err = s.work.LoadUint16(first, stride, mean)
+		s.energyIn, err = s.work.LoadUint16(first, stride, mean)
 	default:
-		energy, err = s.work.LoadUint8(first, stride, mean)
+		s.energyIn, err = s.work.LoadUint8(first, stride, mean)
 	}
 	if err != nil {
 		return fmt.Errorf("loading a frame: %w", err)
 	}
-	s.mean, s.variance = mean, energy/s.energy
 	return nil
 }
 
 func (s *Spatial) readRow(y int, row []float32) {
-	addPlanes(row, s.cfg.Geometry, s.region, y, s.pixels)
+	addPlanes(row, s.cfg.Geometry, s.region, y, s.planes)
 }
 
 // Compute is the spectrum of the frame loaded last, which must be loaded again before the next Compute.
 func (s *Spatial) Compute() *SpatialSpectrum {
-	r := &SpatialSpectrum{
-		Y: s.region.y, X: s.region.x, Height: s.region.height, Width: s.region.width,
-		Window: s.cfg.Window, Mean: s.mean, Variance: s.variance,
-	}
-	s.radial.reset()
-	s.work.Power(s.takeStrip)
-	s.radial.result(r, s.norm())
-	r.Peaks = s.peaks(r.Total)
+	r := new(SpatialSpectrum)
+	s.ComputeTo(r)
 	return r
 }
 
-// takeStrip takes the power of eight columns while it is in the caches.
-func (s *Spatial) takeStrip(kx int, power []float32) {
-	s.strips[kx/stripCols] = strip{power: power, most: s.radial.add(kx, power)}
+// ComputeTo is Compute into a spectrum whose memory is used again.
+func (s *Spatial) ComputeTo(r *SpatialSpectrum) {
+	r.Y, r.X, r.Height, r.Width = s.region.y, s.region.x, s.region.height, s.region.width
+	r.Window, r.Mean = s.cfg.Window, s.mean
+	s.radial.reset()
+	s.found = s.found[:0]
+	s.work.Columns(s.takeStrip)
+	s.search((len(s.fx) - 1) / stripCols)
+	r.Variance = s.energyIn / s.energy
+	s.radial.result(r, s.norm())
+	r.Peaks = s.peaks(r.Peaks[:0], r.Total)
+}
+
+// takeStrip takes the transform of eight columns while it is in the caches.
+func (s *Spatial) takeStrip(kx int, lines []float32) {
+	n := kx / stripCols
+	if n == 0 && s.shift != 0 {
+		s.correct(lines)
+	}
+	s.most[n%3] = s.radial.add(kx, lines, s.power[n%3])
+	if n > 0 {
+		s.search(n - 1)
+	}
+}
+
+// correct makes the transform of w·(x−m) and its energy of those of w·(x−m+d), with d the shift: the window's transform W
+// is zero but at 0, 1 and −1 along each axis, so
+//
+//	X −= d·W        Σw²(x−m)² = Σw²(x−m+d)² − 2d·Σw²(x−m+d) + d²·Σw²        Σw²(x−m+d) = Σ W·X / N
+func (s *Spatial) correct(lines []float32) {
+	h, w := s.region.height, s.region.width
+	dot := 0.0
+	for dy := -1; dy <= 1; dy++ {
+		for kx := range 2 {
+			weight := s.endsY[dy&1] * s.endsX[kx]
+			if weight == 0 {
+				continue
+			}
+			at := &lines[2*stripCols*((h+dy)%h)+kx]
+			x := float64(*at)
+			dot += weight * x
+			if kx == 1 {
+				dot += weight * x // and −1
+			}
+			*at = float32(x - s.shift*weight)
+		}
+	}
+	s.energyIn = max(0, s.energyIn-2*s.shift*dot/float64(h*w)+s.shift*s.shift*s.energy)
 }
 
 // norm is what |X|² is multiplied with to make P.
@@ -211,5 +288,6 @@ func (s *Spatial) doubled(kx int) bool { return kx > 0 && 2*kx != s.region.width
 
 // Bytes is the memory that the planes, the plan and the tables hold.
 func (s *Spatial) Bytes() int64 {
-	return s.plan.Bytes() + fft.Bytes(s.region.height, s.region.width) + s.radial.bytes() + sizeOf(s.strips) + sizeOf(s.fy) + sizeOf(s.fx)
+	return s.plan.Bytes() + fft.Bytes(s.region.height, s.region.width) + s.radial.bytes() +
+		3*sizeOf(s.power[0]) + sizeOf(s.fy) + sizeOf(s.fx)
 }

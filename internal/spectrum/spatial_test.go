@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -197,8 +198,12 @@ func TestSpatialRefusesNonsense(t *testing.T) {
 
 // TestKnownMean: with the mean of the frame at hand the result is the same to the last bit, and with that of another
 // region than the one that is transformed too.
-func TestKnownMean(t *testing.T) {
-	for _, g := range []frames.Geometry{mono(60, 80, frames.Uint16), {Height: 33, Width: 47, Channels: 3, Dtype: frames.Uint8}} {
+// TestMeansOfALoad: the means are those of the tiles, the spectrum is the same with and without them.
+func TestMeansOfALoad(t *testing.T) {
+	for _, g := range []frames.Geometry{
+		mono(60, 80, frames.Uint16), mono(61, 33, frames.Uint8), mono(3, 200, frames.Uint16),
+		{Height: 33, Width: 47, Channels: 3, Dtype: frames.Uint8},
+	} {
 		for _, most := range []int64{1 << 20, spectrum.MinPlaneBytes} {
 			samples := make([]float64, g.Height*g.Width*g.Channels)
 			r := rand.New(rand.NewPCG(7, 7))
@@ -206,32 +211,126 @@ func TestKnownMean(t *testing.T) {
 				samples[i] = float64(r.IntN(250))
 			}
 			pixels := encode(g, samples)
-			tiles, err := spectrum.NewTiles(g, 2, 2)
+			tiles, err := spectrum.NewTiles(g, 5, 3)
 			if err != nil {
 				t.Fatal(err)
 			}
-			means := make([]float64, tiles.Values())
-			if err := tiles.Means(means, pixels); err != nil {
+			means, want := make([]float64, tiles.Values()), make([]float64, tiles.Values())
+			if err := tiles.Means(want, pixels); err != nil {
 				t.Fatal(err)
 			}
-			s, err := spectrum.NewSpatial(spectrum.SpatialConfig{Geometry: g, Window: spectrum.WindowHann, Peaks: 3, MaxBytes: most})
+			s, err := spectrum.NewSpatial(spectrum.SpatialConfig{Geometry: g, Window: spectrum.WindowHann, Peaks: 3, MaxBytes: most, Tiles: tiles})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Load(pixels); err != nil {
 				t.Fatal(err)
 			}
-			want := s.Compute()
-			if err := s.LoadKnown(pixels, means[0]); err != nil {
+			plain := s.Compute()
+			if err := s.LoadMeans(means, pixels); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, s.Compute()); diff != "" {
+			if diff := cmp.Diff(plain, s.Compute()); diff != "" {
 				t.Errorf("%s in %d bytes: %s", g, most, diff)
 			}
-			if err := s.LoadKnown(pixels[1:], means[0]); !errors.Is(err, spectrum.ErrSize) {
+			if !slices.Equal(means, want) {
+				t.Errorf("%s: means %v, want %v", g, means, want)
+			}
+			if err := s.LoadMeans(means, pixels[1:]); !errors.Is(err, spectrum.ErrSize) {
 				t.Errorf("a short frame: %v", err)
 			}
+			if err := s.LoadMeans(means[1:], pixels); !errors.Is(err, spectrum.ErrSize) {
+				t.Errorf("too few means: %v", err)
+			}
 		}
+	}
+	other, err := spectrum.NewTiles(mono(60, 81, frames.Uint16), 5, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := spectrum.NewSpatial(spectrum.SpatialConfig{
+		Geometry: mono(60, 80, frames.Uint16), Window: spectrum.WindowHann, Peaks: 3, MaxBytes: 1 << 20, Tiles: other,
+	}); !errors.Is(err, spectrum.ErrConfig) {
+		t.Errorf("tiles of another geometry: %v", err)
+	}
+}
+
+// TestAnyFrameAnySize compares with the definition in float64: frames at the ends of their range, with rows that mislead
+// whoever looks at a few of them, of sizes with and without large prime factors.
+func TestAnyFrameAnySize(t *testing.T) {
+	frame := map[string]func(r *rand.Rand, top, y, x int) int{
+		"noise":       func(r *rand.Rand, top, _, _ int) int { return r.IntN(top + 1) },
+		"every 16th":  func(r *rand.Rand, top, y, _ int) int { return max(0, top*((16-y%16)/16)-r.IntN(7)) },
+		"all but":     func(r *rand.Rand, top, y, _ int) int { return max(0, top*((y%16+15)/16)-r.IntN(7)) },
+		"nearly full": func(r *rand.Rand, top, _, _ int) int { return top - r.IntN(2) },
+	}
+	for _, size := range [][2]int{{48, 64}, {37, 53}, {1, 97}, {101, 1}, {64, 2}, {2, 64}, {33, 30}, {34, 59}} {
+		for _, d := range []frames.Dtype{frames.Uint8, frames.Uint16} {
+			g := mono(size[0], size[1], d)
+			for _, w := range []spectrum.Window{spectrum.WindowNone, spectrum.WindowHann} {
+				for name, f := range frame {
+					r := rand.New(rand.NewPCG(9, 9))
+					samples := make([]float64, g.Height*g.Width)
+					for i := range samples {
+						samples[i] = float64(f(r, 1<<(8*d.Size())-1, i/g.Width, i%g.Width))
+					}
+					checkDefinition(t, fmt.Sprintf("%s %s %s", g, w, name), spatial(t, g, w, encode(g, samples)), samples)
+				}
+			}
+		}
+	}
+}
+
+// checkDefinition holds a spectrum against its definition.
+func checkDefinition(t *testing.T, name string, got *spectrum.SpatialSpectrum, samples []float64) {
+	t.Helper()
+	h, w := got.Height, got.Width
+	weigh := func(n, j int) float64 {
+		if got.Window == spectrum.WindowNone || n < 3 {
+			return 1
+		}
+		return (1 - math.Cos(2*math.Pi*float64(j)/float64(n))) / 2
+	}
+	mean, energy := 0.0, 0.0
+	for _, v := range samples {
+		mean += v / float64(h*w)
+	}
+	x, sum := make([]float64, h*w), 0.0
+	for i, v := range samples {
+		weight := weigh(h, i/w) * weigh(w, i%w)
+		x[i] = weight * (v - mean)
+		energy += weight * weight
+		sum += x[i] * x[i]
+	}
+	total, moment, largest := 0.0, 0.0, 0.0
+	radial := make([]float64, len(got.Radial))
+	for i, c := range naive2D(x, h, w) {
+		ky, kx := i/(w/2+1), i%(w/2+1)
+		p := (real(c)*real(c) + imag(c)*imag(c)) / (float64(h*w) * energy)
+		if kx > 0 && 2*kx != w {
+			p *= 2
+		}
+		if 2*ky > h {
+			ky -= h
+		}
+		fy, fx := float64(ky)/float64(h), float64(kx)/float64(w)
+		f := math.Sqrt(fy*fy + fx*fx)
+		total += p
+		moment += f * f * p
+		radial[int(f*math.Round(1/got.RadialStep)+0.5)] += p
+	}
+	near(t, name+" mean", got.Mean, mean, 1e-12, mean)
+	near(t, name+" variance", got.Variance, sum/energy, 1e-5, sum/energy)
+	near(t, name+" total", got.Total, total, 1e-5, total)
+	if total > 0 {
+		near(t, name+" sharpness", got.Sharpness, math.Sqrt(moment/total), 1e-5, math.Sqrt(moment/total))
+	}
+	for _, p := range radial {
+		largest = max(largest, p)
+	}
+	for i, p := range radial {
+		// Of amplitudes 1e-5 of the largest or of their own; a ring's power is the square.
+		near(t, fmt.Sprintf("%s ring %d", name, i), got.Radial[i]*float64(got.RadialCount[i]), p, 1e-5, math.Sqrt(p*largest)+1e-5*largest)
 	}
 }
 

@@ -35,20 +35,21 @@ func above(xs []float32, floor float32) int {
 //go:noescape
 func aboveAVX2(p *float32, n int, floor float32) int
 
-// addRings adds up the powers of the frequencies ky = 1 … n and −ky of eight columns: power[ky] and power[height−ky],
-// with the columns' weights.
-func addRings(sums [][stripCols]float64, bins [][stripCols]uint16, power [][stripCols]float32, squares []float64,
-	weights *[stripCols]float32, n int, totals *stripTotals,
+// addRings makes the powers of the frequencies ky = 1 … n and −ky of eight columns, and adds them up with the columns'
+// weights: ky and height−ky of lines and power.
+func addRings(sums [][stripCols]float64, bins [][stripCols]uint16, lines [][2 * stripCols]float32, power [][stripCols]float32,
+	squares []float64, weights *[stripCols]float32, n int, totals *stripTotals,
 ) {
 	if n == 0 || !cpu.X86.HasAVX2 || !cpu.X86.HasFMA {
-		addRingsWords(sums, bins, power, squares, weights, n, totals)
+		addRingsWords(sums, bins, lines, power, squares, weights, n, totals)
 		return
 	}
-	ringsAVX2(&sums[0], &bins[1], &power[1], &power[len(power)-1], &squares[1], weights, n, totals)
+	last := len(lines) - 1
+	ringsAVX2(&sums[0], &bins[1], &lines[1], &lines[last], &power[1], &power[last], &squares[1], weights, n, totals)
 }
 
 // ringsAVX2 is addRings for n > 0.
 //
 //go:noescape
-func ringsAVX2(sums *[stripCols]float64, bins *[stripCols]uint16, up, down *[stripCols]float32, squares *float64,
-	weights *[stripCols]float32, n int, totals *stripTotals)
+func ringsAVX2(sums *[stripCols]float64, bins *[stripCols]uint16, up, down *[2 * stripCols]float32, powerUp, powerDown *[stripCols]float32,
+	squares *float64, weights *[stripCols]float32, n int, totals *stripTotals)

@@ -116,18 +116,20 @@ found:
 	VZEROUPPER
 	RET
 
-// func ringsAVX2(sums *[8]float64, bins *[8]uint16, up, down *[8]float32, squares *float64, weights *[8]float32, n int, totals *stripTotals)
+// func ringsAVX2(sums *[8]float64, bins *[8]uint16, up, down *[16]float32, powerUp, powerDown *[8]float32, squares *float64, weights *[8]float32, n int, totals *stripTotals)
 //
 // Two columns at a time: their sums lie beside each other or in different rings, never in the same place.
-TEXT ·ringsAVX2(SB), NOSPLIT, $0-64
+TEXT ·ringsAVX2(SB), NOSPLIT, $0-80
 	MOVQ    sums+0(FP), DI
 	MOVQ    bins+8(FP), BX
 	MOVQ    up+16(FP), SI
 	MOVQ    down+24(FP), DX
-	MOVQ    squares+32(FP), R8
-	MOVQ    weights+40(FP), R9
-	MOVQ    n+48(FP), CX
-	MOVQ    totals+56(FP), R10
+	MOVQ    powerUp+32(FP), R12
+	MOVQ    powerDown+40(FP), R13
+	MOVQ    squares+48(FP), R8
+	MOVQ    weights+56(FP), R9
+	MOVQ    n+64(FP), CX
+	MOVQ    totals+72(FP), R10
 	VMOVUPS (R9), Y7
 	VMOVUPD (R10), Y8
 	VMOVUPD 32(R10), Y9
@@ -137,9 +139,18 @@ TEXT ·ringsAVX2(SB), NOSPLIT, $0-64
 
 loop:
 	VMOVUPS      (SI), Y0
-	VMAXPS       (DX), Y0, Y3
+	VMOVUPS      32(SI), Y1
+	VMOVUPS      (DX), Y2
+	VMOVUPS      32(DX), Y3
+	VMULPS       Y0, Y0, Y0
+	VMULPS       Y2, Y2, Y2
+	VFMADD231PS  Y1, Y1, Y0
+	VFMADD231PS  Y3, Y3, Y2
+	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y2, (R13)
+	VMAXPS       Y2, Y0, Y3
 	VMAXPS       Y3, Y15, Y15
-	VADDPS       (DX), Y0, Y0
+	VADDPS       Y2, Y0, Y0
 	VMULPS       Y7, Y0, Y0
 	VBROADCASTSD (R8), Y3
 	VEXTRACTF128 $1, Y0, X2
@@ -152,40 +163,42 @@ loop:
 	VEXTRACTF128 $1, Y1, X4
 	VEXTRACTF128 $1, Y2, X5
 
-	MOVWLZX (BX), AX
-	MOVWLZX 2(BX), R11
-	VMOVSD  (DI)(AX*8), X6
-	VMOVHPD 8(DI)(R11*8), X6, X6
-	VADDPD  X1, X6, X6
-	VMOVLPD X6, (DI)(AX*8)
-	VMOVHPD X6, 8(DI)(R11*8)
+	MOVWLZX   (BX), AX
+	MOVWLZX   2(BX), R11
+	VPERMILPD $1, X1, X6
+	VADDSD    (DI)(AX*8), X1, X1
+	VADDSD    8(DI)(R11*8), X6, X6
+	VMOVSD    X1, (DI)(AX*8)
+	VMOVSD    X6, 8(DI)(R11*8)
 
-	MOVWLZX 4(BX), R12
-	MOVWLZX 6(BX), R13
-	VMOVSD  16(DI)(R12*8), X12
-	VMOVHPD 24(DI)(R13*8), X12, X12
-	VADDPD  X4, X12, X12
-	VMOVLPD X12, 16(DI)(R12*8)
-	VMOVHPD X12, 24(DI)(R13*8)
+	MOVWLZX   4(BX), AX
+	MOVWLZX   6(BX), R11
+	VPERMILPD $1, X4, X12
+	VADDSD    16(DI)(AX*8), X4, X4
+	VADDSD    24(DI)(R11*8), X12, X12
+	VMOVSD    X4, 16(DI)(AX*8)
+	VMOVSD    X12, 24(DI)(R11*8)
 
-	MOVWLZX 8(BX), AX
-	MOVWLZX 10(BX), R11
-	VMOVSD  32(DI)(AX*8), X13
-	VMOVHPD 40(DI)(R11*8), X13, X13
-	VADDPD  X2, X13, X13
-	VMOVLPD X13, 32(DI)(AX*8)
-	VMOVHPD X13, 40(DI)(R11*8)
+	MOVWLZX   8(BX), AX
+	MOVWLZX   10(BX), R11
+	VPERMILPD $1, X2, X13
+	VADDSD    32(DI)(AX*8), X2, X2
+	VADDSD    40(DI)(R11*8), X13, X13
+	VMOVSD    X2, 32(DI)(AX*8)
+	VMOVSD    X13, 40(DI)(R11*8)
 
-	MOVWLZX 12(BX), R12
-	MOVWLZX 14(BX), R13
-	VMOVSD  48(DI)(R12*8), X14
-	VMOVHPD 56(DI)(R13*8), X14, X14
-	VADDPD  X5, X14, X14
-	VMOVLPD X14, 48(DI)(R12*8)
-	VMOVHPD X14, 56(DI)(R13*8)
+	MOVWLZX   12(BX), AX
+	MOVWLZX   14(BX), R11
+	VPERMILPD $1, X5, X14
+	VADDSD    48(DI)(AX*8), X5, X5
+	VADDSD    56(DI)(R11*8), X14, X14
+	VMOVSD    X5, 48(DI)(AX*8)
+	VMOVSD    X14, 56(DI)(R11*8)
 
-	ADDQ $32, SI
-	SUBQ $32, DX
+	ADDQ $64, SI
+	SUBQ $64, DX
+	ADDQ $32, R12
+	SUBQ $32, R13
 	ADDQ $16, BX
 	ADDQ $8, R8
 	DECQ CX

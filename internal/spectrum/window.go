@@ -38,6 +38,15 @@ func (w Window) weights(n int) []float64 {
 	return ws
 }
 
+// ends are the transform of the window at 0 and at ±1: real, and zero elsewhere.
+func (w Window) ends(ws []float64) (ends [2]float64) {
+	ends[0], _ = sums(ws)
+	if w == WindowHann && len(ws) > 2 {
+		ends[1] = -ends[0] / 2
+	}
+	return ends
+}
+
 // sums are Σw and Σw².
 func sums(ws []float64) (sum, squares float64) {
 	for _, w := range ws {

@@ -64,11 +64,9 @@ func generate() (map[string][]byte, error) {
 	}
 	assemblyScatter(&assembly, "untangleAVX2", true)
 	assemblyScatter(&assembly, "scatterAVX2", false)
-	assemblyPower(&assembly)
 	assemblyInterleave(&assembly)
 	stubs.line("//go:noescape\nfunc untangleAVX2(dst, src []float32, stride, blocks int, tw []float32, half int)\n")
 	stubs.line("//go:noescape\nfunc scatterAVX2(dst, src []float32, stride, blocks int)\n")
-	stubs.line("//go:noescape\nfunc powerAVX2(dst, src []float32, lines int)\n")
 	stubs.line("//go:noescape\nfunc interleaveAVX2(dst []complex64, src []float32, stride, lines int)")
 
 	var s text

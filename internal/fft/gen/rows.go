@@ -55,6 +55,7 @@ func assemblyLoad(out *text, name string, size int, convert func(row, register s
 		out.op("MOVQ", fmt.Sprintf("rows_offset+%d(BX)", 8*i), r)
 		out.op("ADDQ", "SI", r)
 	}
+	out.op("MOVQ", "rows_ahead(BX)", "SI")
 	out.op("VBROADCASTSS", "rows_whole(BX)", "Y12")
 	out.op("VBROADCASTSS", "rows_rest(BX)", "Y13")
 	out.op("VMOVUPS", "rows_wy(BX)", "Y15")
@@ -64,6 +65,7 @@ func assemblyLoad(out *text, name string, size int, convert func(row, register s
 	out.op("VMOVUPS", "(DX)", "Y14")
 	for i, r := range rowSources {
 		convert("("+r+")", y(i))
+		out.op("PREFETCHT1", "("+r+")(SI*1)")
 		out.op("VSUBPS", "Y13", y(i), y(i))
 		out.op("VMULPS", "Y14", y(i), y(i))
 		out.op("ADDQ", "$"+strconv.Itoa(8*size), r)
@@ -165,27 +167,6 @@ func assemblyScatter(out *text, name string, untangle bool) {
 		out.op("SUBQ", "$512", "R8")
 		out.op("ADDQ", "$64", "DX")
 	}
-	out.op("DECQ", "CX")
-	out.op("JNZ", "loop")
-	out.op("VZEROUPPER")
-	out.op("RET")
-}
-
-// assemblyPower writes |X|² of lines, eight numbers for sixteen.
-func assemblyPower(out *text) {
-	out.line("\n// func powerAVX2(dst, src []float32, lines int)")
-	out.line("TEXT ·powerAVX2(SB), NOSPLIT, $0-56")
-	out.argument("dst_base", 0, "DI")
-	out.argument("src_base", 24, "SI")
-	out.argument("lines", 48, "CX")
-	out.label("loop")
-	out.op("VMOVUPS", "(SI)", "Y0")
-	out.op("VMOVUPS", "32(SI)", "Y1")
-	out.op("VMULPS", "Y0", "Y0", "Y0")
-	out.op("VFMADD231PS", "Y1", "Y1", "Y0")
-	out.op("VMOVUPS", "Y0", "(DI)")
-	out.op("ADDQ", "$64", "SI")
-	out.op("ADDQ", "$32", "DI")
 	out.op("DECQ", "CX")
 	out.op("JNZ", "loop")
 	out.op("VZEROUPPER")
