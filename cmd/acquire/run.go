@@ -22,6 +22,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/link/shm"
 	"github.com/sluicedaq/sluice/internal/refusal"
+	"github.com/sluicedaq/sluice/internal/speed"
 	"github.com/sluicedaq/sluice/internal/supervise"
 )
 
@@ -62,10 +63,10 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 		return err
 	}
 	defer nc.Close()
-	return serve(ctx, hard, opts, nc, book, logger)
+	return serve(ctx, hard, opts, nc, speed.Path(getenv), book, logger)
 }
 
-func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *nats.Conn, book *refusal.Book, logger *slog.Logger) error {
+func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *nats.Conn, speeds string, book *refusal.Book, logger *slog.Logger) error {
 	name := string(opts.Camera.Camera)
 	host, err := os.Hostname()
 	if err != nil {
@@ -106,6 +107,7 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *n
 		},
 		Logger: logger, Restarts: opts.Restarts, Heartbeat: opts.Heartbeat, Continue: opts.Restarts > 0 || opts.Start, Host: host,
 		Present: func() []string { return shm.Present(shmDir, name) }, Refusals: book,
+		Speeds: speed.Open(speeds, host),
 	})
 
 	// What serves the run outlives the wish to stop, until the run has drained.

@@ -13,6 +13,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/exit"
 	"github.com/sluicedaq/sluice/internal/interrupt"
 	"github.com/sluicedaq/sluice/internal/slab"
+	"github.com/sluicedaq/sluice/internal/speed"
 	"github.com/sluicedaq/sluice/internal/supervise"
 	"github.com/sluicedaq/sluice/internal/vfs"
 )
@@ -85,6 +86,7 @@ func (b *benchCmd) run(ctx context.Context, p *process) error {
 			return b.explained(err)
 		}
 		r.Measures = append(r.Measures, list...)
+		b.remember(p, r.Host, list)
 	}
 	r.Verdict = bench.Verdict(r.Measures, r.Budget, r.Cores)
 	return out.end(r)
@@ -118,6 +120,26 @@ func (b *benchCmd) prepare() (benchReport, error) {
 			b.Out, config.ByteSize(free>>20<<20), config.ByteSize(need))
 	}
 	return r, nil
+}
+
+// remember keeps what the disk has taken, for the forecasts of runs. Runs that hardly fill the budget say nothing.
+func (b *benchCmd) remember(p *process, host string, list []bench.Measure) {
+	if b.Size < 4*b.Budget {
+		return
+	}
+	book := speed.Open(speed.Path(p.getenv), host)
+	seen := map[string]bool{}
+	for _, m := range list {
+		key := fmt.Sprint(m.Codec, m.FrameBytes)
+		if m.Codec == "" || seen[key] { // the second is with an analyser beside it
+			continue
+		}
+		seen[key] = true
+		if err := book.Note(b.Out, m.Codec, m.FrameBytes, m.Achieved*1e9, speed.FromBench); err != nil {
+			p.log.Warn("what the disk takes is not kept for the forecasts of runs", "error", err)
+			return
+		}
+	}
 }
 
 // explained gives an error the exit code that it stands for.

@@ -30,6 +30,9 @@ func describe(a bus.Armed) []string {
 			s.Run.Short(), s.Geometry, rate, monitor.Bytes(a.BudgetBytes), a.Slots, a.Reserve, a.OnFull, s.ShardFrames, codec),
 		"store " + a.Store,
 	}
+	if a.Forecast != nil {
+		lines = append(lines, a.Forecast.Text)
+	}
 	for _, w := range a.Warnings {
 		lines = append(lines, "warning: "+w)
 	}

@@ -42,7 +42,7 @@ func compressName(s scene, codec config.Compress) string {
 func (o Options) compress(ctx context.Context, s scene, codec config.Compress) (Measure, error) {
 	size, cores := s.geometry().FrameBytes(), runtime.GOMAXPROCS(0)
 	m := Measure{
-		Name: compressName(s, codec), Unit: unitGB, FrameBytes: size,
+		Name: compressName(s, codec), Unit: unitGB, FrameBytes: size, Codec: codec.String(),
 		LimitIs: fmt.Sprintf("the encoder alone on %d cores", cores),
 	}
 	o.tell(Progress{Measure: m.Name, What: "frames of noise are made"})

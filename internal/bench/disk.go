@@ -38,7 +38,7 @@ func (o Options) disk(ctx context.Context, s scene, analyzers int) (Measure, err
 	defer raw.close()
 	n := int(max(1, o.Bytes/int64(size)))
 	m := Measure{
-		Name: diskName(s, analyzers > 0), Unit: unitGB, FrameBytes: size,
+		Name: diskName(s, analyzers > 0), Unit: unitGB, FrameBytes: size, Codec: "none",
 		LimitIs: "O_DIRECT writes of the same bytes, size, depth, preallocation and files",
 	}
 	var runs []account

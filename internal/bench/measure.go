@@ -29,6 +29,8 @@ type Measure struct {
 	Memory  []Memory  `json:"memory,omitempty"`
 	// MemoryKept says whether every process stayed within what guarantee 1 promises; absent where nothing is promised.
 	MemoryKept *bool `json:"memory_kept,omitempty"`
+	// Codec is what a run to disk was compressed with, and its level: "none", "zstd:1"; empty for other measures.
+	Codec string `json:"codec,omitempty"`
 	// Stored is the part of the pixels' size that a codec leaves, 0 where nothing is compressed.
 	Stored float64 `json:"stored,omitempty"`
 	Note   string  `json:"note,omitempty"`

@@ -106,6 +106,28 @@ type Armed struct {
 	OnFull      config.OnFull `json:"on_full,omitempty"`
 	Members     []string      `json:"members"`
 	Warnings    []string      `json:"warnings,omitempty"`
+	// Forecast says how long the budget will last; absent where nothing is known.
+	Forecast *Forecast `json:"forecast,omitempty"`
+}
+
+// Forecast is what can be said of a run's budget before its first frame.
+type Forecast struct {
+	Text string `json:"text"` // in one line for people
+	// FramesPerSecond and BytesPerSecond are the camera's nominal rate, 0 where it has none.
+	FramesPerSecond float64 `json:"frames_per_second"`
+	BytesPerSecond  float64 `json:"bytes_per_second"`
+	// StandstillSeconds is how long the budget lasts while the disk takes nothing: no prediction, but what it bridges.
+	StandstillSeconds float64 `json:"standstill_seconds,omitempty"`
+	// DiskFramesPerSecond and DiskBytesPerSecond are what the store's disk is known to have taken with this codec, absent where
+	// nobody knows. DiskKnown says from what, "bench" or "run", and DiskTime since when.
+	DiskFramesPerSecond float64    `json:"disk_frames_per_second,omitempty"`
+	DiskBytesPerSecond  float64    `json:"disk_bytes_per_second,omitempty"`
+	DiskKnown           string     `json:"disk_known,omitempty"`
+	DiskTime            *time.Time `json:"disk_time,omitempty"`
+	// KeepsUp says whether the disk has taken as much as the camera sends; absent where one of the two is not known.
+	KeepsUp *bool `json:"keeps_up,omitempty"`
+	// SecondsToFull is when the budget will be full, where the disk does not keep up.
+	SecondsToFull *float64 `json:"seconds_to_full,omitempty"`
 }
 
 // Ack is the answer of the verbs that have nothing else to say.

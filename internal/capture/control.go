@@ -78,6 +78,9 @@ func (c *Controller) arm(ctx context.Context, r bus.ArmRequest) (bus.Armed, erro
 	c.session = s
 	c.mu.Unlock()
 	err = s.offer(ctx)
+	if err == nil {
+		s.foreseen = s.forecast()
+	}
 	armed := s.armed()
 	c.mu.Lock()
 	if err == nil {
@@ -85,7 +88,11 @@ func (c *Controller) arm(ctx context.Context, r bus.ArmRequest) (bus.Armed, erro
 	}
 	if err == nil {
 		c.enter(bus.StateWaiting, "armed, waits for start")
-		c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventArmed, Text: "armed " + s.spec.Geometry.String(), Armed: &armed})
+		text := "armed " + s.spec.Geometry.String()
+		if f := armed.Forecast; f != nil {
+			text += "; " + f.Text
+		}
+		c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventArmed, Text: text, Armed: &armed})
 	} else {
 		c.session = nil
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/exit"
 	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/speed"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -39,6 +40,8 @@ type Config struct {
 	Host     string
 	// Present lists the members that live on this host, joined or not. It may be nil.
 	Present func() []string
+	// Speeds is what disks have taken; nil where nobody knows.
+	Speeds *speed.Book
 	// Refusals are acquire's, for the status.
 	Refusals *refusal.Book
 }

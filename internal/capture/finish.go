@@ -44,6 +44,9 @@ func (s *session) run() (run.Summary, error) {
 		s.awaitResults()
 		summary, err = s.complete(summary)
 	}
+	if err == nil {
+		s.noteSpeed(summary)
+	}
 	s.c.cfg.Herald.Event(s.spec.Run, bus.Event{Kind: bus.EventFinished, Text: "finished: ended by " + summary.EndedBy, Summary: &summary})
 	s.flush()
 	return summary, err

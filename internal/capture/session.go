@@ -39,12 +39,14 @@ type session struct {
 	lastNS  int64
 	clock   clock.Stamper
 	before  before
-	spare   int     // slots of the reserve
-	asked   *toggle // whether a user wants the run paused
-	ctx     context.Context
-	end     context.CancelCauseFunc // ends the capture; the cause is an ended
-	quit    chan struct{}           // closed to give up what is not durable
-	once    sync.Once
+	// foreseen is the forecast of a run that was armed here.
+	foreseen *bus.Forecast
+	spare    int     // slots of the reserve
+	asked    *toggle // whether a user wants the run paused
+	ctx      context.Context
+	end      context.CancelCauseFunc // ends the capture; the cause is an ended
+	quit     chan struct{}           // closed to give up what is not durable
+	once     sync.Once
 
 	next atomic.Uint64 // the seq of the next frame
 
@@ -225,6 +227,7 @@ func (s *session) armed() bus.Armed {
 	a := bus.Armed{
 		Spec: s.spec, Store: s.c.cfg.Dispatcher.Account().StorePath, BudgetBytes: int64(s.slots * s.slab.Stride()), Slots: s.slots,
 		SlotBytes: int64(s.slab.Stride()), Reserve: s.spare, OnFull: config.OnFull(s.onFull.String()), Warnings: s.warned(),
+		Forecast: s.foreseen,
 	}
 	for _, m := range s.c.cfg.Dispatcher.Members() {
 		if m.Ready {

@@ -68,8 +68,8 @@ func Path(getenv func(string) string) string {
 	return ""
 }
 
-// Open returns the book at path, which need not be there; of an empty path nothing is known and nothing kept. host is this
-// machine's name: homes may be shared.
+// Open returns the book at path, which need not be there; of an empty path, as of a nil Book, nothing is known and nothing
+// kept. host is this machine's name: homes may be shared.
 func Open(path, host string) *Book { return &Book{path: path, host: host} }
 
 // Codec is a codec with its level, as figures have it.
@@ -83,8 +83,11 @@ func Codec(codec string, level int) string {
 // Find returns what the disk that dir lies on has taken, in frames whose size is the nearest to frameBytes; false where
 // nothing is known.
 func (b *Book) Find(dir, codec string, frameBytes int) (found Figure, ok bool) {
+	if b == nil || b.path == "" || frameBytes < 1 {
+		return Figure{}, false
+	}
 	disk, err := diskOf(dir)
-	if b.path == "" || err != nil || frameBytes < 1 {
+	if err != nil {
 		return Figure{}, false
 	}
 	distance := func(f Figure) float64 { return math.Abs(math.Log(float64(f.FrameBytes) / float64(frameBytes))) }
@@ -99,7 +102,7 @@ func (b *Book) Find(dir, codec string, frameBytes int) (found Figure, ok bool) {
 
 // Note keeps what the disk that dir lies on has taken, in the place of what was known before of such frames.
 func (b *Book) Note(dir, codec string, frameBytes int, bytesPerSecond float64, from string) error {
-	if b.path == "" {
+	if b == nil || b.path == "" {
 		return nil
 	}
 	disk, err := diskOf(dir)

@@ -32,7 +32,7 @@ func TestRun(t *testing.T) {
 		Bytes: 1000 * frameBytes, StoredBytes: sum.StoredBytes, Seconds: sum.Seconds, DrainSeconds: sum.DrainSeconds,
 		BudgetBytes: sum.BudgetBytes, PeakBudgetBytes: sum.PeakBudgetBytes,
 		ThrottledSeconds: sum.ThrottledSeconds, PausedSeconds: sum.PausedSeconds,
-		EndedBy: run.EndedFrames, Warnings: sum.Warnings,
+		EndedBy: run.EndedFrames, Warnings: sum.Warnings, Latency: sum.Latency, Processes: sum.Processes,
 	}
 	if d := cmp.Diff(want, sum); d != "" {
 		t.Errorf("the summary (-want +got):\n%s", d)
@@ -42,6 +42,9 @@ func TestRun(t *testing.T) {
 	}
 	if sum.StoredBytes < sum.Bytes || sum.Seconds <= 0 || sum.PeakBudgetBytes < frameBytes || sum.PeakBudgetBytes > sum.BudgetBytes {
 		t.Errorf("%d bytes stored of %d, in %v s, peak %d of %d", sum.StoredBytes, sum.Bytes, sum.Seconds, sum.PeakBudgetBytes, sum.BudgetBytes)
+	}
+	if sum.Latency == nil || sum.Latency.Frames != 1000 {
+		t.Errorf("latencies %+v", sum.Latency)
 	}
 	s.NothingLeft()
 

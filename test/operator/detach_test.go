@@ -45,7 +45,8 @@ func detach(t *testing.T, camera string) (*station, detached) {
 		t.Fatalf("%v: %s", err, stdout.String())
 	}
 	t.Cleanup(func() { _ = syscall.Kill(d.PID, syscall.SIGKILL) }) // it has ended, unless the test failed
-	if lines := strings.Split(stderr.String(), "\n"); len(lines) != 3 || !strings.HasPrefix(lines[0], "run ") || lines[1] != "store "+d.Store {
+	if lines := strings.Split(stderr.String(), "\n"); len(lines) != 4 || !strings.HasPrefix(lines[0], "run ") || lines[1] != "store "+d.Store ||
+		!strings.HasPrefix(lines[2], "at 200 frames/s ") {
 		t.Errorf("it said %q", lines)
 	}
 	s.connect()

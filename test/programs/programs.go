@@ -87,7 +87,7 @@ type Result struct {
 	Stderr string
 }
 
-// Command prepares a program whose environment has no SLUICE_ variable of ours. When the test's context ends it is asked
+// Command prepares a program whose environment has no SLUICE_ variable of ours, and a cache of its own. When the test's context ends it is asked
 // to end, and killed where it does not.
 func (p *Programs) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(p.Dir, name), args...)
@@ -96,6 +96,7 @@ func (p *Programs) Command(ctx context.Context, name string, args ...string) *ex
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
+	cmd.Env = append(cmd.Env, "XDG_CACHE_HOME="+filepath.Join(p.Dir, "cache"))
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
