@@ -142,7 +142,7 @@ func TestDamaged(t *testing.T) {
 		"reserved flag":    func(b []byte) []byte { b[2] |= 8; return b },
 		"bit shuffle":      func(b []byte) []byte { b[2] |= 4; return b },
 		"lz4":              func(b []byte) []byte { b[2] = b[2]&^compMask | 1<<5; return b },
-		"split":            func(b []byte) []byte { b[2] &^= flagNoSplit; return b },
+		"not split":        func(b []byte) []byte { b[2] |= flagNoSplit; return b },
 		"stored":           func(b []byte) []byte { b[2] |= flagStored; return b },
 		"element":          func(b []byte) []byte { b[3] = 4; return b },
 		"holds more":       func(b []byte) []byte { b[4]++; return b },

@@ -3,6 +3,7 @@ package blosc
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -53,36 +54,46 @@ func (d *Decoder) DecodeAll(chunk, dst []byte) ([]byte, error) {
 // block reads the i-th block into out.
 func (d *Decoder) block(h header, chunk []byte, i int, out []byte) error {
 	at := uint64(binary.LittleEndian.Uint32(chunk[headerBytes+4*i:]))
-	if at+4 > uint64(len(chunk)) {
-		return fmt.Errorf("%w: begins at %d of %d", ErrCorrupt, at, len(chunk))
-	}
-	size := uint64(binary.LittleEndian.Uint32(chunk[at:]))
-	if at+4+size > uint64(len(chunk)) {
-		return fmt.Errorf("%w: %d bytes at %d of %d", ErrCorrupt, size, at, len(chunk))
-	}
-	data := chunk[at+4 : at+4+size]
 	shuffled := h.flags&flagShuffle != 0 && h.elem > 1
-	if len(data) != len(out) {
-		dst := out
-		if shuffled {
-			if cap(d.planes) < len(out) {
-				d.planes = make([]byte, len(out))
-			}
-			dst = d.planes[:len(out)]
+	planes := out
+	if shuffled {
+		if cap(d.planes) < len(out) {
+			d.planes = make([]byte, len(out))
 		}
-		got, err := d.zstd.DecodeAll(data, dst[:0:len(out)])
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		planes = d.planes[:len(out)]
+	}
+	for plane := range slices.Chunk(planes, len(out)/h.splits(len(out))) {
+		if at+sizeBytes > uint64(len(chunk)) {
+			return fmt.Errorf("%w: begins at %d of %d", ErrCorrupt, at, len(chunk))
 		}
-		if len(got) != len(out) {
-			return fmt.Errorf("%w: %d bytes, want %d", ErrCorrupt, len(got), len(out))
+		size := uint64(binary.LittleEndian.Uint32(chunk[at:]))
+		at += sizeBytes
+		if at+size > uint64(len(chunk)) {
+			return fmt.Errorf("%w: %d bytes at %d of %d", ErrCorrupt, size, at, len(chunk))
 		}
-		data = got
+		if err := d.plane(chunk[at:at+size], plane); err != nil {
+			return err
+		}
+		at += size
 	}
 	if shuffled {
-		unshuffle2(out, data)
-	} else if &data[0] != &out[0] {
+		unshuffle2(out, planes)
+	}
+	return nil
+}
+
+// plane reads what lies behind a size into out, which has the length of what it holds.
+func (d *Decoder) plane(data, out []byte) error {
+	if len(data) == len(out) {
 		copy(out, data)
+		return nil
+	}
+	got, err := d.zstd.DecodeAll(data, out[:0:len(out)])
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if len(got) != len(out) {
+		return fmt.Errorf("%w: %d bytes, want %d", ErrCorrupt, len(got), len(out))
 	}
 	return nil
 }

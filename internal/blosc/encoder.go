@@ -3,22 +3,31 @@ package blosc
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/sluicedaq/sluice/internal/entropy"
 )
 
 // BlockBytes is the size of a block: two planes that are each a zstd block (128 KiB) long. A block, its
-// shuffled copy and its output stay in the cache of a core, and no zstd block mixes planes.
+// shuffled copy and its output stay in the cache of a core.
 const BlockBytes = 256 << 10
 
 // smallest is BLOSC_MIN_BUFFERSIZE: what is shorter is stored as it is.
 const smallest = 128
 
+// searchLevel is the level from which on repetitions are searched for in all planes, below it only where there seem to
+// be enough.
+const searchLevel = 2
+
 // Encoder makes chunks. It may be used concurrently, by as many goroutines at a time as it was made for.
 type Encoder struct {
 	elem    int
-	zstd    *zstd.Encoder
+	search  bool
+	zstd    *zstd.Encoder // searches for repetitions
+	noise   entropy.Encoder
 	planes  sync.Pool // of *[]byte: a shuffled block each
 	shuffle bool
 }
@@ -42,7 +51,7 @@ func NewEncoder(elem, level, n int) (*Encoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the zstd encoder: %w", err)
 	}
-	e := &Encoder{elem: elem, zstd: z, shuffle: elem > 1}
+	e := &Encoder{elem: elem, search: level >= searchLevel, zstd: z, shuffle: elem > 1}
 	e.planes.New = func() any { b := make([]byte, BlockBytes); return &b }
 	return e, nil
 }
@@ -53,8 +62,8 @@ func (e *Encoder) Close() error { return e.zstd.Close() }
 // MaxEncodedSize is the most that a chunk of n bytes takes while it is made; when it is done it takes at most
 // n + 16 bytes.
 func (e *Encoder) MaxEncodedSize(n int) int {
-	blocks := (n + BlockBytes - 1) / BlockBytes
-	return headerBytes + blocks*(8+e.zstd.MaxEncodedSize(BlockBytes))
+	return headerBytes + 4*header{length: n, block: BlockBytes}.blocks() + n + e.elem*sizeBytes +
+		max(e.zstd.MaxEncodedSize(BlockBytes), entropy.MaxEncodedSize(BlockBytes)) - BlockBytes
 }
 
 // EncodeAll appends the chunk that holds src to dst. It allocates nothing when dst has room for
@@ -63,7 +72,7 @@ func (e *Encoder) EncodeAll(src, dst []byte) []byte {
 	if len(src) > MaxBytes || len(src)%e.elem != 0 {
 		panic(fmt.Sprintf("blosc: %d bytes of elements of %d", len(src), e.elem))
 	}
-	h := header{flags: compZstd | flagNoSplit, elem: e.elem, length: len(src), block: min(BlockBytes, len(src))}
+	h := header{flags: compZstd, elem: e.elem, length: len(src), block: min(BlockBytes, len(src))}
 	if e.shuffle {
 		h.flags |= flagShuffle
 	}
@@ -71,31 +80,42 @@ func (e *Encoder) EncodeAll(src, dst []byte) []byte {
 	if len(src) < smallest {
 		return e.store(h, src, dst)
 	}
-	planes := e.planes.Get().(*[]byte)
-	defer e.planes.Put(planes)
+	shuffled := e.planes.Get().(*[]byte)
+	defer e.planes.Put(shuffled)
 	table := start + headerBytes
 	dst = grow(dst, headerBytes+4*h.blocks())
 	for i := range h.blocks() {
 		block := src[i*h.block : min((i+1)*h.block, len(src))]
 		binary.LittleEndian.PutUint32(dst[table+4*i:], uint32(len(dst)-start))
-		at := len(dst)
-		dst = grow(dst, 4)
-		data := block
 		if e.shuffle {
-			data = (*planes)[:len(block)]
-			shuffle2(data, block)
+			shuffle2((*shuffled)[:len(block)], block)
+			block = (*shuffled)[:len(block)]
 		}
-		dst = e.zstd.EncodeAll(data, dst)
-		if len(dst)-at-4 >= len(block) { // as many bytes as the block mean that it is stored
-			dst = append(dst[:at+4], data...)
-		}
-		binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
-		if len(dst)-start >= headerBytes+len(src) {
-			return e.store(h, src, dst[:start])
+		for plane := range slices.Chunk(block, len(block)/h.splits(len(block))) {
+			dst = e.plane(plane, dst)
+			if len(dst)-start >= headerBytes+len(src) {
+				return e.store(h, src, dst[:start])
+			}
 		}
 	}
 	h.size = len(dst) - start
 	h.put(dst[start:])
+	return dst
+}
+
+// plane appends one compressed plane behind its size. As many bytes as the plane mean that it is stored as it is.
+func (e *Encoder) plane(src, dst []byte) []byte {
+	at := len(dst)
+	dst = grow(dst, sizeBytes)
+	if e.search || entropy.Repetitive(src) {
+		dst = e.zstd.EncodeAll(src, dst)
+	} else {
+		dst = e.noise.EncodeAll(src, dst)
+	}
+	if len(dst)-at-sizeBytes >= len(src) {
+		dst = append(dst[:at+sizeBytes], src...)
+	}
+	binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-sizeBytes))
 	return dst
 }
 

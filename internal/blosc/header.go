@@ -7,6 +7,7 @@ import (
 
 const (
 	headerBytes   = 16
+	sizeBytes     = 4 // in front of each plane
 	formatVersion = 2 // BLOSC_VERSION_FORMAT
 	zstdVersion   = 1 // BLOSC_ZSTD_VERSION_FORMAT
 
@@ -51,7 +52,7 @@ func parse(b []byte) (h header, err error) {
 	switch {
 	case b[0] != formatVersion || b[1] != zstdVersion:
 		return h, fmt.Errorf("%w: version %d, zstd's %d: want %d and %d", ErrCorrupt, b[0], b[1], formatVersion, zstdVersion)
-	case h.flags&^known != 0 || h.flags&compMask != compZstd || h.flags&flagNoSplit == 0:
+	case h.flags&^known != 0 || h.flags&compMask != compZstd:
 		return h, fmt.Errorf("%w: flags %#x", ErrCorrupt, h.flags)
 	case h.elem != 1 && h.elem != 2:
 		return h, fmt.Errorf("%w: elements of %d bytes", ErrCorrupt, h.elem)
@@ -67,3 +68,12 @@ func (h header) stored() bool { return h.flags&flagStored != 0 }
 
 // blocks is how many blocks there are. The last one may be shorter.
 func (h header) blocks() int { return (h.length + h.block - 1) / h.block }
+
+// splits is in how many parts of equal length a block of n bytes is compressed, each plane one, or all as one
+// (split_block and blosc_d in blosc.c).
+func (h header) splits(n int) int {
+	if h.flags&flagNoSplit != 0 || n != h.block || n%h.elem != 0 || n/h.elem < smallest {
+		return 1
+	}
+	return h.elem
+}

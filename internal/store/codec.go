@@ -6,6 +6,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/sluicedaq/sluice/internal/blosc"
+	"github.com/sluicedaq/sluice/internal/entropy"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -31,7 +32,7 @@ type Encoder interface {
 }
 
 var (
-	_ Encoder = (*zstd.Encoder)(nil)
+	_ Encoder = (*zstdEncoder)(nil)
 	_ Encoder = (*blosc.Encoder)(nil)
 )
 
@@ -44,6 +45,18 @@ func NewEncoder(s run.Spec, n int) (Encoder, error) {
 		return blosc.NewEncoder(s.Geometry.Dtype.Size(), s.Level, n)
 	}
 	return nil, nil
+}
+
+// searchLevel is zstd's level from which on repetitions are searched for in all frames, below it only where there seem
+// to be enough.
+const searchLevel = 2
+
+// zstdEncoder makes a zstd frame of each frame.
+type zstdEncoder struct {
+	*zstd.Encoder // searches for repetitions
+
+	noise entropy.Encoder
+	fast  bool
 }
 
 func newZstd(s run.Spec, n int) (Encoder, error) {
@@ -62,7 +75,20 @@ func newZstd(s run.Spec, n int) (Encoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the zstd encoder: %w", err)
 	}
-	return e, nil
+	return &zstdEncoder{Encoder: e, fast: s.Level < searchLevel}, nil
+}
+
+// EncodeAll implements [Encoder].
+func (e *zstdEncoder) EncodeAll(src, dst []byte) []byte {
+	if e.fast && !entropy.Repetitive(src) {
+		return e.noise.EncodeAll(src, dst)
+	}
+	return e.Encoder.EncodeAll(src, dst)
+}
+
+// MaxEncodedSize implements [Encoder].
+func (e *zstdEncoder) MaxEncodedSize(n int) int {
+	return max(e.Encoder.MaxEncodedSize(n), entropy.MaxEncodedSize(n))
 }
 
 // decoder reads what an encoder made, for one goroutine at a time.
