@@ -146,8 +146,13 @@ func (o *benchOutput) done(m bench.Measure) {
 	if c := m.CPU; c != nil {
 		row("CPU", "%s", cpuText(*c))
 	}
-	if len(m.Memory) > 0 {
-		row("memory", "%s", memoryText(m))
+	promised, others := memoryText(m)
+	label = "memory"
+	for _, text := range []string{promised, others} {
+		if text != "" {
+			row(label, "%s", text)
+			label = ""
+		}
 	}
 	if m.Note != "" {
 		row("note", "%s", m.Note)
@@ -193,22 +198,23 @@ func cpuText(c bench.CPU) string {
 	return text + fmt.Sprintf(", the rest %.3f", c.Rest)
 }
 
-// memoryText lists what is promised first.
-func memoryText(m bench.Measure) string {
-	var promised, others []string
+// memoryText lists the processes whose memory is promised, with whether the promise was kept, and the others.
+func memoryText(m bench.Measure) (promised, others string) {
+	var with, without []string
 	for _, p := range m.Memory {
 		if p.LimitBytes == 0 {
-			others = append(others, p.Process+" "+monitor.Bytes(p.PeakAnonBytes))
+			without = append(without, p.Process+" "+monitor.Bytes(p.PeakAnonBytes))
 			continue
 		}
-		promised = append(promised, fmt.Sprintf("%s %s of %s", p.Process, monitor.Bytes(p.PeakAnonBytes), monitor.Bytes(p.LimitBytes)))
+		with = append(with, fmt.Sprintf("%s %s of %s", p.Process, monitor.Bytes(p.PeakAnonBytes), monitor.Bytes(p.LimitBytes)))
 	}
-	text := strings.Join(append(promised, others...), ", ")
+	promised, others = strings.Join(with, ", "), strings.Join(without, ", ")
 	switch {
 	case m.MemoryKept == nil:
-		return text
 	case *m.MemoryKept:
-		return text + ": kept"
+		promised += ": kept"
+	default:
+		promised += ": NOT KEPT"
 	}
-	return text + ": NOT KEPT"
+	return promised, others
 }

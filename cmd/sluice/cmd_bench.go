@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -25,6 +26,8 @@ type benchCmd struct {
 	Budget config.ByteSize `name:"budget" default:"256MiB" placeholder:"SIZE" help:"The size of the slab (${default})."`
 	Size   config.ByteSize `name:"size" default:"8GiB" placeholder:"SIZE" help:"How much each run writes (${default}); as much has to be free."`
 	Pairs  int             `name:"pairs" default:"5" help:"How often each figure is measured, in turns with its limit (${default})."`
+	Only   string          `name:"only" placeholder:"TEXT" help:"Take only the measures whose name has this in it, such as '256 KiB'."`
+	Record string          `name:"record" placeholder:"FILE" help:"Write the JSON object into a file too."`
 	JSON   bool            `name:"json" help:"Print one JSON object."`
 }
 
@@ -69,7 +72,7 @@ func (b *benchCmd) run(ctx context.Context, p *process) error {
 	defer out.close()
 	out.begin(r)
 	opts := bench.Options{
-		Sluice: sluice, Dir: b.Out, Shm: shmDir, Budget: int64(b.Budget), Bytes: int64(b.Size), Pairs: b.Pairs, Told: out.told, Done: out.done,
+		Sluice: sluice, Dir: b.Out, Shm: shmDir, Budget: int64(b.Budget), Bytes: int64(b.Size), Pairs: b.Pairs, Only: b.Only, Told: out.told, Done: out.done,
 	}
 	for _, suite := range []struct {
 		name string
@@ -88,8 +91,29 @@ func (b *benchCmd) run(ctx context.Context, p *process) error {
 		r.Measures = append(r.Measures, list...)
 		b.remember(p, r.Host, list)
 	}
+	if len(r.Measures) == 0 {
+		return exit.Errorf(exit.Usage, "--only: no measure of %s has %q in its name", b.What, b.Only)
+	}
 	r.Verdict = bench.Verdict(r.Measures, r.Budget, r.Cores)
+	if err := b.record(r); err != nil {
+		return err
+	}
 	return out.end(r)
+}
+
+// record writes the report into the user's file.
+func (b *benchCmd) record(r benchReport) error {
+	if b.Record == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(r, "", " ")
+	if err == nil {
+		err = os.WriteFile(b.Record, append(text, '\n'), 0o666)
+	}
+	if err != nil {
+		return exit.Errorf(exit.Usage, "--record: %w", err)
+	}
+	return nil
 }
 
 // prepare refuses early what can be refused.

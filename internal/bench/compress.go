@@ -26,6 +26,9 @@ func codecs() []config.Compress {
 func Compress(ctx context.Context, o Options) ([]Measure, error) {
 	var list []Measure
 	for _, codec := range codecs() {
+		if !o.wants(compressName(large, codec)) {
+			continue
+		}
 		m, err := o.compress(ctx, large, codec)
 		if err != nil {
 			return nil, err

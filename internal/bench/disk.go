@@ -19,6 +19,9 @@ func Disk(ctx context.Context, o Options) ([]Measure, error) {
 		scene
 		analyzers int
 	}{{large, 0}, {small, 0}, {large, 1}} {
+		if !o.wants(diskName(c.scene, c.analyzers > 0)) {
+			continue
+		}
 		m, err := o.disk(ctx, c.scene, c.analyzers)
 		if err != nil {
 			return nil, err

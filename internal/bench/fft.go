@@ -23,6 +23,9 @@ func FFT(ctx context.Context, o Options) ([]Measure, error) {
 		{"512×512", 512, 512, frames.Uint16}, {"1024×1024", 1024, 1024, frames.Uint16}, {"2048×2048", 2048, 2048, frames.Uint16},
 		{"1200×1920", 1920, 1200, frames.Uint16}, {"2304×4096", 4096, 2304, frames.Uint16},
 	} {
+		if !o.wants(fftName(s)) {
+			continue
+		}
 		m, err := o.fft(ctx, s)
 		if err != nil {
 			return nil, err
@@ -32,9 +35,11 @@ func FFT(ctx context.Context, o Options) ([]Measure, error) {
 	return list, nil
 }
 
+func fftName(s scene) string { return "spatial spectrum, " + s.name + " on one core" }
+
 func (o Options) fft(ctx context.Context, s scene) (Measure, error) {
 	size := s.geometry().FrameBytes()
-	m := Measure{Name: "spatial spectrum, " + s.name + " on one core", Unit: unitFrames, FrameBytes: size, LimitIs: "the transform of such a frame alone"}
+	m := Measure{Name: fftName(s), Unit: unitFrames, FrameBytes: size, LimitIs: "the transform of such a frame alone"}
 	spatial, err := spectrum.NewSpatial(spectrum.SpatialConfig{
 		Geometry: s.geometry(), Window: spectrum.WindowHann, Peaks: spectrum.DefaultPeaks, MaxBytes: spectrum.DefaultPlaneBytes,
 	})

@@ -43,6 +43,9 @@ func Transport(ctx context.Context, o Options) (list []Measure, err error) {
 		frame int
 		bytes int64 // that each side of a pair moves
 	}{{"8 MiB", 8 << 20, 4 << 30}, {"256 KiB", 256 << 10, 2 << 30}, {"4 KiB", 4 << 10, 512 << 20}} {
+		if !o.wants(transportName(size.name)) {
+			continue
+		}
 		m, err := o.transport(ctx, srv.ClientURL(), size.name, size.frame, int(min(size.bytes, o.Bytes)/int64(size.frame)))
 		if err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -14,6 +15,7 @@ type Options struct {
 	Budget int64  // bytes of the slab
 	Bytes  int64  // of pixels that each side of a pair writes
 	Pairs  int
+	Only   string // what a measure's name must contain
 	// Told is called before each step, Done with each result. They may be nil.
 	Told func(Progress)
 	Done func(Measure)
@@ -31,6 +33,9 @@ func (o Options) tell(p Progress) {
 		o.Told(p)
 	}
 }
+
+// wants reports whether a measure is to be taken.
+func (o Options) wants(name string) bool { return strings.Contains(name, o.Only) }
 
 // add adds a result.
 func (o Options) add(list []Measure, m Measure) []Measure {

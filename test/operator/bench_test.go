@@ -116,8 +116,13 @@ func TestBench(t *testing.T) {
 
 // TestBenchText is what a person reads.
 func TestBenchText(t *testing.T) {
-	b := startBench(t, t.TempDir(), "compress", "--size", "64MiB", "--pairs", "1")
+	record := filepath.Join(t.TempDir(), "record.json")
+	b := startBench(t, t.TempDir(), "compress", "--size", "64MiB", "--pairs", "1", "--only", "zstd:1", "--record", record)
 	r := b.Wait(t)
+	var recorded struct{ Measures []bench.Measure }
+	if text, err := os.ReadFile(record); err != nil || json.Unmarshal(text, &recorded) != nil || len(recorded.Measures) < 2 {
+		t.Errorf("%v: %s", err, text)
+	}
 	if r.Code != 0 || r.Stderr != "" {
 		t.Fatalf("%+v", r)
 	}
@@ -162,6 +167,7 @@ func TestBenchRefused(t *testing.T) {
 		{[]string{"disk", "--budget", "1000TiB"}, 2, "of memory that is free"},
 		{[]string{"disk", "--out", filepath.Join(dir, "missing")}, 2, "missing is not a folder"},
 		{[]string{"disk", "--out", file}, 2, "is not a folder"},
+		{[]string{"fft", "--json", "--only", "a horse"}, 2, `no measure of fft has "a horse" in its name`},
 		{[]string{"all", "--out", dir, "--size", "1000TiB"}, 5, "a smaller --size takes less"},
 	} {
 		r := bin.Run(t, "sluice", append([]string{"bench"}, c.args...)...)
