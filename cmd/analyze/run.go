@@ -89,7 +89,8 @@ func settings(opts config.Analyze, m analysis.Messenger, logger *slog.Logger) an
 	c.Rows, c.Cols = opts.Tiles.Rows, opts.Tiles.Columns
 	c.Segment = int(opts.Segment)
 	c.Window = spectrum.Window(opts.Window)
-	c.Every = opts.SpectrumEvery
+	c.Every, c.All = opts.SpectrumEvery, opts.SpectrumOf == "all"
+	c.Workers, c.Share = int(opts.Workers), opts.Share
 	if !opts.Preview {
 		c.PreviewEvery = -1
 	}

@@ -3,6 +3,7 @@ package analysis
 import (
 	"fmt"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/refusal"
@@ -30,6 +31,15 @@ type Config struct {
 	// Every is how often each spectrum is published at most, PreviewEvery how often a preview is; a negative
 	// PreviewEvery stands for never.
 	Every, PreviewEvery time.Duration
+	// All has a spatial spectrum computed of every frame that the member is given, instead of one for each that is
+	// published. Where Share is 1 a frame waits for a worker, else it goes without when none is free.
+	All bool
+	// Workers is how many spatial spectra are computed at a time, 1 to MaxWorkers; 0 stands for 1, and with All for
+	// one less than there are processors. Each has planes of its own, as long as MaxPlaneBytes hold them.
+	Workers int
+	// Share is the part of its time that a worker works at most, from LeastShare to 1; 0 stands for a half, and with
+	// All for 1.
+	Share float64
 	// MaxPlaneBytes bounds the planes of the 2-D transform, SeriesBytes the combiner's memory of samples,
 	// QueueBytes the partial results that wait for the combiner.
 	MaxPlaneBytes, SeriesBytes, QueueBytes int64
@@ -55,10 +65,12 @@ func Default() Config {
 	}
 }
 
-// The shortest times between results: 5 a second.
+// The bounds of a Config: of the times between results, of the workers and of their share of the time.
 const (
-	fastestSpectrum = 200 * time.Millisecond
+	FastestSpectrum = 50 * time.Millisecond
 	fastestPreview  = 200 * time.Millisecond
+	MaxWorkers      = 64
+	LeastShare      = 0.01
 )
 
 // complete fills in the defaults and checks the rest.
@@ -75,6 +87,12 @@ func (c Config) complete() (Config, error) {
 	set(&c.QueueBytes, d.QueueBytes)
 	set(&c.Quiet, d.Quiet)
 	set(&c.AckWait, d.AckWait)
+	workers, share := 1, 0.5
+	if c.All {
+		workers, share = max(1, runtime.GOMAXPROCS(0)-1), 1
+	}
+	set(&c.Workers, workers)
+	set(&c.Share, share)
 	if err := frames.ValidCamera(c.Camera); err != nil {
 		return c, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -95,7 +113,15 @@ func (c Config) complete() (Config, error) {
 			return c, fmt.Errorf("%w: %w", ErrConfig, err)
 		}
 	}
-	c.Every = max(c.Every, fastestSpectrum)
+	if c.Every < FastestSpectrum {
+		return c, fmt.Errorf("%w: a spectrum every %s: want %s at least", ErrConfig, c.Every, FastestSpectrum)
+	}
+	if c.Workers < 1 || c.Workers > MaxWorkers {
+		return c, fmt.Errorf("%w: %d workers: want 1 to %d", ErrConfig, c.Workers, MaxWorkers)
+	}
+	if !(c.Share >= LeastShare && c.Share <= 1) {
+		return c, fmt.Errorf("%w: a share of %v: want %v to 1", ErrConfig, c.Share, LeastShare)
+	}
 	if c.PreviewEvery > 0 {
 		c.PreviewEvery = max(c.PreviewEvery, fastestPreview)
 	}

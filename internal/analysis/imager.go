@@ -1,164 +1,152 @@
 package analysis
 
 import (
-	"cmp"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
-	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/clock"
+	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/spectrum"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
-// imager makes spatial spectra and previews of a frame now and then. What it needs of the pixels it copies at
-// once, so that no frame waits for a transform; a goroutine of its own does the rest, for at most half of its
-// time, so that it takes no more than half of one CPU.
+// imager makes spatial spectra, and previews now and then. Its workers read what they need of a frame's pixels at once, so
+// that no frame waits for the rest of a transform, and rest afterwards until they have worked for their share of the time.
 type imager struct {
-	cfg       Config
-	spec      run.Spec
-	clock     clock.Run
-	log       *slog.Logger
-	spatial   *spectrum.Spatial
-	preview   *spectrum.Preview
-	jobs      chan job
-	work      sync.WaitGroup
-	n         uint64    // of spatial results; the worker's
-	published time.Time // when a preview was; the caller's
+	cfg     Config
+	spec    run.Spec
+	clock   clock.Run
+	log     *slog.Logger
+	tiles   *spectrum.Tiles
+	preview *spectrum.Preview
+	workers []*transformer
+	free    chan *transformer
+	// done is called when a frame's pixels are not needed any more.
+	done    func(f link.Offered, means []float64, err error)
+	life    sync.WaitGroup // of the workers
+	inWork  sync.WaitGroup // a frame each
+	closing chan struct{}
+	painted time.Time // when a preview was begun; the caller's
+	results results
 
-	mu           sync.Mutex // guards what follows
-	busy         bool
-	nextSpectrum time.Time
-	rest         time.Time // no work before
+	mu       sync.Mutex // guards what follows
+	painting bool       // a preview is being made
 }
 
-// job is what the worker is to make of what was loaded.
+// job is what a worker is to make of a frame.
 type job struct {
-	header            frames.Header
+	offered           link.Offered
+	header            frames.Header // the frame's, which is given back before the job is done
 	coverage          SpatialCoverage
 	spectrum, picture bool
 }
 
-func newImager(cfg Config, spec run.Spec, c clock.Run, log *slog.Logger) (*imager, error) {
-	spatial, err := spectrum.NewSpatial(spectrum.SpatialConfig{
-		Geometry: spec.Geometry, Window: cfg.Window, Peaks: spectrum.DefaultPeaks, MaxBytes: cfg.MaxPlaneBytes,
-	})
-	if err != nil {
-		return nil, err
-	}
+// newImager makes the plans and starts the workers. done is called, by any goroutine, for each frame that take has taken:
+// with its means, or with the error, which wraps frames.ErrReclaimed when it changed while it was read.
+func newImager(cfg Config, spec run.Spec, c clock.Run, tiles *spectrum.Tiles, log *slog.Logger,
+	done func(f link.Offered, means []float64, err error),
+) (*imager, error) {
 	preview, err := spectrum.NewPreview(spec.Geometry)
 	if err != nil {
 		return nil, err
 	}
-	i := &imager{cfg: cfg, spec: spec, clock: c, log: log, spatial: spatial, preview: preview, jobs: make(chan job, 1)}
-	i.work.Go(i.run)
+	spatial, err := spectrum.NewSpatial(spectrum.SpatialConfig{
+		Geometry: spec.Geometry, Window: cfg.Window, Peaks: spectrum.DefaultPeaks, MaxBytes: cfg.MaxPlaneBytes, Tiles: tiles,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if h, w := spatial.Region(); h < spec.Geometry.Height || w < spec.Geometry.Width {
+		log.Warn("the planes of a whole frame need more memory than they may: spatial spectra are of its middle",
+			"limit", cfg.MaxPlaneBytes, "height", h, "width", w, "frame", spec.Geometry.String())
+	}
+	i := &imager{
+		cfg: cfg, spec: spec, clock: c, log: log, tiles: tiles, preview: preview, done: done,
+		free: make(chan *transformer, cfg.Workers), closing: make(chan struct{}),
+	}
+	i.workers = append(i.workers, newTransformer(i, spatial, tiles.Values()))
+	for len(i.workers) < cfg.Workers && spatial.Bytes()+int64(len(i.workers))*spatial.OwnBytes() <= cfg.MaxPlaneBytes {
+		i.workers = append(i.workers, newTransformer(i, spatial.Another(), tiles.Values()))
+	}
+	if n := len(i.workers); n < cfg.Workers {
+		log.Warn("the planes of so many workers need more memory than they may", "limit", cfg.MaxPlaneBytes, "workers", n, "asked", cfg.Workers)
+	}
+	for _, t := range i.workers {
+		i.free <- t
+		i.life.Go(t.run)
+	}
 	return i, nil
 }
 
-// look takes a frame if it is time for one; pictures says whether previews are this member's to
-// publish. It does not keep the frame. The error wraps frames.ErrReclaimed when the frame changed while it was read.
-func (i *imager) look(f *frames.Frame, pictures bool, c SpatialCoverage) error {
+// take has a spectrum computed of a frame, or a preview made, when it is time for it; newest says that no newer frame is at
+// hand, pictures whether previews are this member's to publish. It reports false, and leaves the frame to the caller, when
+// it is not, or when nobody is free. Where every frame is to have its spectrum it waits for somebody.
+func (i *imager) take(f link.Offered, newest, pictures bool, coverage SpatialCoverage) bool {
 	now := time.Now()
-	i.mu.Lock()
-	idle := !i.busy && !now.Before(i.rest)
 	j := job{
-		header: f.Header, coverage: c,
-		spectrum: idle && !now.Before(i.nextSpectrum),
-		picture:  idle && pictures && i.cfg.PreviewEvery > 0 && now.Sub(i.published) >= i.cfg.PreviewEvery,
+		offered: f, header: f.Frame.Header, coverage: coverage, spectrum: i.cfg.All || newest && i.results.due(now),
+		picture: newest && pictures && i.cfg.PreviewEvery > 0 && now.Sub(i.painted) >= i.cfg.PreviewEvery,
 	}
-	i.mu.Unlock()
 	if !j.spectrum && !j.picture {
-		return nil
+		return false
 	}
-	pixels, err := f.Pixels()
-	if err != nil {
-		return err
-	}
-	if j.spectrum {
-		if fault := frames.Guard(pixels, func() { err = i.spatial.Load(pixels) }); fault != nil || err != nil {
-			return cmp.Or(fault, err)
+	var t *transformer
+	if i.cfg.All && i.cfg.Share >= 1 {
+		t = <-i.free
+	} else {
+		select {
+		case t = <-i.free:
+		default:
+			return false
 		}
 	}
-	if j.picture {
-		if fault := frames.Guard(pixels, func() { err = i.preview.Load(pixels) }); fault != nil || err != nil {
-			return cmp.Or(fault, err)
-		}
-		i.published = now
+	if j.picture = j.picture && i.paint(); j.picture {
+		i.painted = now
 	}
-	if err := f.Intact(); err != nil {
-		return err
+	if j.spectrum && !i.cfg.All {
+		i.results.plan(now.Add(i.cfg.Every))
 	}
+	i.inWork.Add(1)
+	t.jobs <- j // it is free: there is room
+	return true
+}
+
+// paint begins a preview, unless one is being made.
+func (i *imager) paint() bool {
 	i.mu.Lock()
-	i.busy = true
-	if j.spectrum {
-		i.nextSpectrum = now.Add(i.cfg.Every)
-	}
-	i.mu.Unlock()
-	i.jobs <- j // it is idle: there is room
-	return nil
+	defer i.mu.Unlock()
+	begun := !i.painting
+	i.painting = true
+	return begun
 }
 
-// run does jobs until close.
-func (i *imager) run() {
-	for j := range i.jobs {
-		began := time.Now()
-		if j.picture {
-			i.publishPreview(j)
-		}
-		if j.spectrum {
-			i.publishSpectrum(j)
-		}
-		ended := time.Now()
-		i.mu.Lock()
-		i.busy, i.rest = false, ended.Add(ended.Sub(began))
-		i.mu.Unlock()
-	}
+// endPaint says that the preview is done with.
+func (i *imager) endPaint() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.painting = false
 }
 
-func (i *imager) publishSpectrum(j job) {
-	s := i.spatial.Compute()
-	i.n++
-	line, err := i.cfg.Messenger.Encode(TypeSpatial, i.spec.Run, newSpatial(s, j.header, i.n, j.coverage, lag(i.clock, j.header.HostNS)))
-	if err == nil {
-		err = i.cfg.Messenger.Publish(bus.SpatialSubject(i.spec.Camera), nil, line)
-	}
-	if err != nil {
-		i.log.Debug("a spatial spectrum is lost", "seq", j.header.Seq, "error", err)
-	}
+// settle waits for the frames in work, and publishes what is left of an interval.
+func (i *imager) settle() {
+	i.inWork.Wait()
+	i.results.flush(i)
 }
 
-// publishPreview publishes a JPEG image. What it shows is in the message's headers.
-func (i *imager) publishPreview(j job) {
-	image, height, width, stretch, err := i.preview.JPEG()
-	if err != nil {
-		i.log.Error("making a preview", "seq", j.header.Seq, "error", err)
-		return
-	}
-	header := map[string]string{
-		"Content-Type":     "image/jpeg",
-		"Sluice-Run":       i.spec.Run.String(),
-		"Sluice-Process":   i.cfg.Member,
-		"Sluice-Seq":       strconv.FormatUint(j.header.Seq, 10),
-		"Sluice-Device-NS": strconv.FormatInt(j.header.DeviceNS, 10),
-		"Sluice-Host-NS":   strconv.FormatInt(j.header.HostNS, 10),
-		"Sluice-Width":     strconv.Itoa(width),
-		"Sluice-Height":    strconv.Itoa(height),
-		"Sluice-Low":       strconv.Itoa(stretch.Low),
-		"Sluice-High":      strconv.Itoa(stretch.High),
-	}
-	if err := i.cfg.Messenger.Publish(bus.PreviewSubject(i.spec.Camera), header, image); err != nil {
-		i.log.Debug("a preview is lost", "seq", j.header.Seq, "error", err)
-	}
-}
-
-// close waits for the job in work. No look comes after it.
+// close waits for the frames in work and ends the workers. No take comes after it.
 func (i *imager) close() {
-	close(i.jobs)
-	i.work.Wait()
+	i.settle()
+	close(i.closing)
+	for _, t := range i.workers {
+		close(t.jobs)
+	}
+	i.life.Wait()
 }
 
 // bytes is the memory that the imager holds.
-func (i *imager) bytes() int64 { return i.spatial.Bytes() + i.preview.Bytes() }
+func (i *imager) bytes() int64 {
+	first := i.workers[0].spatial
+	return i.preview.Bytes() + first.Bytes() + int64(len(i.workers)-1)*first.OwnBytes()
+}

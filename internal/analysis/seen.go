@@ -23,6 +23,9 @@ func (s *seen) isDone(seq uint64) bool { return s.done[seq%seenFrames] == seq+1 
 
 func (s *seen) begin(seq uint64) { s.inWork[seq] = struct{}{} }
 
+// abandon takes back begin: the frame may be offered again.
+func (s *seen) abandon(seq uint64) { delete(s.inWork, seq) }
+
 func (s *seen) finish(seq uint64) {
 	delete(s.inWork, seq)
 	s.done[seq%seenFrames] = seq + 1

@@ -41,6 +41,7 @@ type session struct {
 // counts are what a member has done in the run.
 type counts struct {
 	frames, bytes, skipped uint64
+	given                  uint64 // frames, done or not
 	newest                 uint64 // seq
 }
 
@@ -56,7 +57,7 @@ func newSession(ctx context.Context, cfg Config, a link.Armed, r link.Receiver) 
 		cfg: cfg, armed: a, receiver: r, log: log, tiles: tiles, means: make([]float64, tiles.Values()), seen: newSeen(),
 		box: newOutbox(Batch{Run: a.Spec.Run, Member: cfg.Member, Rows: rows, Cols: cols}, cfg.QueueBytes),
 	}
-	if s.imager, err = newImager(cfg, a.Spec, a.Clock, log); err != nil {
+	if s.imager, err = newImager(cfg, a.Spec, a.Clock, tiles, log, s.finish); err != nil {
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
@@ -157,12 +158,22 @@ func (s *session) take(fs []link.Offered) {
 	}
 }
 
-// analyse works on one frame; newest says that no newer one is at hand.
+// analyse works on one frame, or has the imager do so; newest says that no newer one is at hand.
 func (s *session) analyse(f link.Offered, newest bool) {
-	err := s.measure(f.Frame)
-	if err == nil && newest {
-		err = s.imager.look(f.Frame, s.armed.Primary == s.cfg.Member, s.coverage(f.Offer.Seq))
+	seq := f.Offer.Seq
+	s.mu.Lock()
+	s.seen.begin(seq)
+	s.counts.given++
+	s.counts.newest = max(s.counts.newest, seq)
+	coverage := SpatialCoverage{Captured: s.counts.newest + 1, Seen: s.counts.given, Skipped: s.counts.skipped}
+	s.mu.Unlock()
+	if !s.imager.take(f, newest, s.armed.Primary == s.cfg.Member, coverage) {
+		s.finish(f, s.means, s.measure(f.Frame))
 	}
+}
+
+// finish takes the means of a frame, or why there are none, and gives it back. It may be called from any goroutine.
+func (s *session) finish(f link.Offered, means []float64, err error) {
 	if err != nil {
 		switch {
 		case errors.Is(err, frames.ErrReclaimed):
@@ -173,17 +184,16 @@ func (s *session) analyse(f link.Offered, newest bool) {
 		}
 		s.mu.Lock()
 		s.counts.skipped++
+		s.seen.abandon(f.Offer.Seq)
 		s.mu.Unlock()
 		s.receiver.Release([]link.Offered{f}, frames.Absent)
 		return
 	}
 	h := f.Frame.Header
-	sample := spectrum.Sample{Seq: h.Seq, DeviceNS: h.DeviceNS, HostNS: h.HostNS, Means: s.means}
+	sample := spectrum.Sample{Seq: h.Seq, DeviceNS: h.DeviceNS, HostNS: h.HostNS, Means: means}
 	s.mu.Lock()
 	s.counts.frames++
 	s.counts.bytes += uint64(s.armed.Spec.Geometry.FrameBytes())
-	s.counts.newest = max(s.counts.newest, h.Seq)
-	s.seen.begin(h.Seq)
 	s.mu.Unlock()
 	if s.armed.Policy == link.Lossless && s.box.add(sample, &f) {
 		return
@@ -209,15 +219,6 @@ func (s *session) measure(f *frames.Frame) error {
 	return f.Intact()
 }
 
-// coverage is the account that a spatial spectrum of frame seq carries.
-func (s *session) coverage(seq uint64) SpatialCoverage {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return SpatialCoverage{
-		Captured: max(s.counts.newest, seq) + 1, Seen: s.counts.frames + s.counts.skipped + 1, Skipped: s.counts.skipped,
-	}
-}
-
 // release gives frames back that are done with. It may be called from any goroutine.
 func (s *session) release(fs []link.Offered) {
 	s.mu.Lock()
@@ -231,6 +232,9 @@ func (s *session) release(fs []link.Offered) {
 // end is called when the camera's last frame was offered.
 func (s *session) end(captured uint64) {
 	s.ended, s.captured = true, captured
+	if s.imager != nil {
+		s.imager.settle()
+	}
 	s.mu.Lock()
 	c := s.combiner
 	s.mu.Unlock()

@@ -29,6 +29,25 @@ type Spatial struct {
 	Sharpness Num    `json:"sharpness"`
 	Radial    Radial `json:"radial"`
 	Peaks     []Peak `json:"peaks"`
+	// Interval sums up the spectra of all frames since the message before; it is there where every frame's is computed.
+	Interval *SpatialInterval `json:"interval,omitempty"`
+}
+
+// SpatialInterval is what several spectra give together.
+type SpatialInterval struct {
+	Frames    uint64         `json:"frames"`
+	FirstSeq  uint64         `json:"first_seq"`
+	EndSeq    uint64         `json:"end_seq"` // not included
+	Power     []Num          `json:"power"`   // the mean of the radial averages, of the same bins
+	Sharpness SharpnessRange `json:"sharpness"`
+}
+
+// SharpnessRange is the sharpness of several frames.
+type SharpnessRange struct {
+	Mean    Num    `json:"mean"`
+	Least   Num    `json:"least"`
+	Most    Num    `json:"most"`
+	MostSeq uint64 `json:"most_seq"` // the first frame with the most
 }
 
 // SpatialUnits names the units of a Spatial.

@@ -99,7 +99,10 @@ type Analysis struct {
 	Window        Window        `name:"window" default:"hann" placeholder:"hann|none" help:"The window of the spatial spectrum; the temporal spectrum's segments always have Hann's (${default})."`
 	Tiles         Grid          `name:"tiles" default:"8x8" placeholder:"ROWSxCOLUMNS" help:"The grid whose mean values make the temporal spectra (${default})."`
 	Segment       Count         `name:"segment" placeholder:"N" help:"Frames in one segment of the temporal spectrum, an even number (default: a power of two of about two seconds)."`
-	SpectrumEvery time.Duration `name:"spectrum-every" default:"1s" placeholder:"TIME" help:"How often spectra are published (${default})."`
+	SpectrumEvery time.Duration `name:"spectrum-every" default:"1s" placeholder:"TIME" help:"How often spectra are published, at most every 50ms (${default})."`
+	SpectrumOf    SpectrumOf    `name:"spectrum-of" default:"newest" placeholder:"newest|all" help:"Whether a spatial spectrum is computed of one frame, the newest, each time one is published, or of every frame that an analyser gets (${default})."`
+	Workers       Count         `name:"spectrum-workers" placeholder:"N" help:"Spatial spectra that an analyser computes at a time, 4 to 5 bytes of memory a pixel each (default: 1; of all frames one less than there are processors)."`
+	Share         float64       `name:"spectrum-share" placeholder:"PART" help:"The part of its time that such a worker works at most, 0.01 to 1 (default: 0.5; of all frames 1)."`
 	Preview       bool          `name:"preview" default:"true" negatable:"" help:"Publish preview images, at most 512 pixels wide and 5 a second (${default})."`
 }
 
@@ -107,6 +110,15 @@ type Analysis struct {
 func (a Analysis) Validate() error {
 	if n := a.Segment; n != 0 && (n < 16 || n > 8192 || n%2 != 0) {
 		return fmt.Errorf("--segment: %d frames are not an even number from 16 to 8192", n)
+	}
+	if a.SpectrumEvery < 50*time.Millisecond {
+		return fmt.Errorf("--spectrum-every: %s: want 50ms at least", a.SpectrumEvery)
+	}
+	if a.Workers > 64 {
+		return fmt.Errorf("--spectrum-workers: %d: want 1 to 64", a.Workers)
+	}
+	if s := a.Share; s != 0 && !(s >= 0.01 && s <= 1) {
+		return fmt.Errorf("--spectrum-share: %v: want 0.01 to 1", s)
 	}
 	return nil
 }

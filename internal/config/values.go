@@ -72,6 +72,14 @@ func (p *AnalyzePolicy) UnmarshalText(text []byte) error {
 	return oneOf((*string)(p), string(text), "latest", "lossless")
 }
 
+// SpectrumOf says which frames have their spatial spectrum computed.
+type SpectrumOf string
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (o *SpectrumOf) UnmarshalText(text []byte) error {
+	return oneOf((*string)(o), string(text), "newest", "all")
+}
+
 // Window is the name of a window function.
 type Window string
 

@@ -128,13 +128,18 @@ func (w *Workspace) store(y int, second bool) {
 	if second {
 		buffer = w.b
 	}
+	// Beside the last column lie zeros: what the buffer had before would grow from plane to plane.
+	first := buffer[guard*lineFloats:]
+	whole := lanes * p.strips
 	if !p.even() {
+		clear(first[min(p.cols, whole)*lineFloats : whole*lineFloats])
 		p.k.scatter(w.strips[y*lineFloats:], buffer, p.stride, p.strips)
 		return
 	}
-	first := buffer[guard*lineFloats:]
 	n := p.cols / 2
 	copy(first[n*lineFloats:(n+1)*lineFloats], first)
+	clear(first[(n+1)*lineFloats : whole*lineFloats])
+	clear(buffer[:guard*lineFloats])
 	p.k.untangle(w.strips[y*lineFloats:], buffer, p.stride, p.strips, p.tw, n)
 }
 

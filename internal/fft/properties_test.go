@@ -278,6 +278,38 @@ func TestWorkspacesShareAPlan(t *testing.T) {
 	work.Wait()
 }
 
+// TestNothingStaysOfThePlanesBefore transforms one plane a hundred times: nothing grows beside its last column.
+func TestNothingStaysOfThePlanesBefore(t *testing.T) {
+	for name, k := range both() {
+		for _, size := range slices.Concat(someSizes, [][2]int{{300, 400}, {64, 64}, {200, 30}}) {
+			p, err := newPlan(Config{Rows: size[0], Cols: size[1]}, k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, x := p.NewWorkspace(), noise(size[0]*size[1], 8)
+			var first, lines []float32
+			for i := range 100 {
+				if _, err := w.LoadFloat32(x, size[1], 0); err != nil {
+					t.Fatal(err)
+				}
+				lines = lines[:0]
+				w.Columns(func(_ int, part []float32) { lines = append(lines, part...) })
+				if i == 0 {
+					first = slices.Clone(lines)
+				}
+			}
+			if !slices.Equal(lines, first) {
+				t.Errorf("%s %v: the hundredth transform is not the first", name, size)
+			}
+			for _, v := range lines {
+				if math.IsNaN(float64(v)) || math.Abs(float64(v)) > 1e6 {
+					t.Fatalf("%s %v: %v in the columns", name, size, v)
+				}
+			}
+		}
+	}
+}
+
 func TestNothingIsAllocatedForAPlane(t *testing.T) {
 	for name, k := range both() {
 		for _, size := range [][2]int{{32, 64}, {59, 53}} {

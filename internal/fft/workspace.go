@@ -55,7 +55,7 @@ func (w *Workspace) Coefficients(dst []complex64) error {
 
 // Columns calls visit with the loaded plane's spectrum, eight columns at a time, from left to right: lines[16·ky+j] is
 // the real part of X[ky,kx+j], lines[16·ky+8+j] the imaginary one, for kx+j up to Cols/2; what follows in the last
-// call are finite numbers without a meaning. The lines are visit's until it returns, and in the processor's cache.
+// call are finite numbers without a meaning, the same for the same plane. The lines are visit's until it returns, and in the processor's cache.
 func (w *Workspace) Columns(visit func(kx int, lines []float32)) {
 	p := w.plan
 	n := lineFloats * p.rows

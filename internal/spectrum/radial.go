@@ -181,5 +181,5 @@ func radialBytes(height, width int) int64 {
 }
 
 func (a *radial) bytes() int64 {
-	return sizeOf(a.counts) + sizeOf(a.bins) + sizeOf(a.squares) + sizeOf(a.across) + sizeOf(a.weights) + sizeOf(a.sums)
+	return sizeOf(a.counts) + sizeOf(a.bins) + sizeOf(a.squares) + sizeOf(a.across) + sizeOf(a.weights)
 }

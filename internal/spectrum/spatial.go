@@ -130,11 +130,8 @@ func NewSpatial(cfg SpatialConfig) (*Spatial, error) {
 		fx:     frequencies(r.width, r.width/2+1),
 		endsY:  endsY,
 		endsX:  endsX,
-		found:  make([]Peak, 0, cfg.Peaks+1),
 	}
-	for i := range s.power {
-		s.power[i] = make([]float32, stripCols*r.height)
-	}
+	s.makeBuffers()
 	s.radial = newRadial(s.fy, s.fx, r)
 	return s, nil
 }
@@ -286,8 +283,31 @@ func (s *Spatial) norm() float64 { return 1 / (float64(s.region.height*s.region.
 // doubled says whether bin kx stands for −kx too.
 func (s *Spatial) doubled(kx int) bool { return kx > 0 && 2*kx != s.region.width }
 
+// Region is the height and the width of what is transformed of a frame.
+func (s *Spatial) Region() (height, width int) { return s.region.height, s.region.width }
+
+// Another makes a Spatial of the same configuration, with buffers of its own: both may be used at the same time.
+func (s *Spatial) Another() *Spatial {
+	t := *s
+	t.work = s.plan.NewWorkspace()
+	t.radial.sums = make([][stripCols]float64, len(s.radial.sums))
+	t.makeBuffers()
+	return &t
+}
+
+func (s *Spatial) makeBuffers() {
+	s.found = make([]Peak, 0, s.cfg.Peaks+1)
+	for i := range s.power {
+		s.power[i] = make([]float32, stripCols*s.region.height)
+	}
+}
+
 // Bytes is the memory that the planes, the plan and the tables hold.
 func (s *Spatial) Bytes() int64 {
-	return s.plan.Bytes() + fft.Bytes(s.region.height, s.region.width) + s.radial.bytes() +
-		3*sizeOf(s.power[0]) + sizeOf(s.fy) + sizeOf(s.fx)
+	return s.plan.Bytes() + s.radial.bytes() + sizeOf(s.fy) + sizeOf(s.fx) + s.OwnBytes()
+}
+
+// OwnBytes is that part of Bytes which Another takes too: about 4 bytes a pixel.
+func (s *Spatial) OwnBytes() int64 {
+	return fft.Bytes(s.region.height, s.region.width) + 3*sizeOf(s.power[0]) + sizeOf(s.radial.sums)
 }
