@@ -280,8 +280,9 @@ func (d *Dispatcher) handle(m *member, kind frames.Kind, body []byte) error {
 		}
 		r.answered(m, a)
 	case frames.KindReleases:
-		rels, err := frames.DecodeReleases(nil, body)
-		freed = r.releases(m, rels)
+		var err error
+		m.rels, err = frames.DecodeReleases(m.rels[:0], body)
+		freed = r.releases(m, m.rels)
 		r.check()
 		return err
 	case frames.KindSettled:

@@ -43,6 +43,7 @@ type setup struct {
 	hung    time.Duration // patience: nobody hangs
 	reclaim time.Duration // patience
 	fate    linktest.Rule // of what acquire sends
+	gate    *gate         // before it; nil for none
 }
 
 // host is acquire's side of a camera, and the frames' producer.
@@ -118,7 +119,7 @@ func (h *host) up() {
 	transport := linktest.NewFaults(h.transport())
 	transport.Set(h.cfg.fate)
 	listener, err := link.Listen(link.ListenerConfig{
-		Transport: transport, Base: "sluice.cam0", Timing: dispatchtest.Timing, Groups: names,
+		Transport: gated{transport, h.cfg.gate}, Base: "sluice.cam0", Timing: dispatchtest.Timing, Groups: names,
 		Alive: shm.Alive(h.dir, "cam0"), AlivePeriod: 5 * time.Millisecond,
 	})
 	if err != nil {

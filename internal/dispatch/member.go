@@ -38,6 +38,7 @@ type member struct {
 	turn        uint64
 	redelivered uint64
 	restarts    int
+	rels        []frames.Release // of the message that is worked on
 }
 
 // hung reports whether nothing was heard from a member for too long.

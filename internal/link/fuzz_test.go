@@ -142,5 +142,10 @@ type noCarrier struct{}
 
 func (noCarrier) Name() string                                 { return "none" }
 func (noCarrier) Open(context.Context, Armed) (Mapping, error) { return noCarrier{}, nil }
-func (noCarrier) Frame(frames.Offer) (*frames.Frame, error)    { return nil, ErrProtocol }
 func (noCarrier) Close() error                                 { return nil }
+
+func (noCarrier) Frames(offers []frames.Offer, each func(frames.Offer, *frames.Frame, error)) {
+	for _, o := range offers {
+		each(o, nil, ErrProtocol)
+	}
+}

@@ -36,9 +36,10 @@ type Member struct {
 
 	// What follows is Next's alone.
 	conn    Conn
-	spec    run.Spec  // of the run that is mapped; zero between runs
-	policy  Policy    // of the group in that run
-	mapping Mapping   // nil between runs
+	spec    run.Spec // of the run that is mapped; zero between runs
+	policy  Policy   // of the group in that run
+	mapping Mapping  // nil between runs
+	offers  []frames.Offer
 	given   []Mapping // of runs that are over for the consumer once it asks for the next delivery
 
 	mu      sync.Mutex // guards what follows
@@ -220,29 +221,27 @@ func (m *Member) unmap() error {
 
 // frames makes frames of offers. A stale offer is a frame that was released before, or reclaimed.
 func (m *Member) frames(body []byte) ([]Offered, error) {
-	offers, err := frames.DecodeOffers(nil, body)
-	if err != nil {
+	var err error
+	if m.offers, err = frames.DecodeOffers(m.offers[:0], body); err != nil {
 		return nil, err
 	}
 	if m.mapping == nil {
-		return nil, fmt.Errorf("%w: %d frames of no run", ErrProtocol, len(offers))
+		return nil, fmt.Errorf("%w: %d frames of no run", ErrProtocol, len(m.offers))
 	}
-	list := make([]Offered, 0, len(offers))
-	for _, o := range offers {
-		f, err := m.mapping.Frame(o)
-		if err != nil {
-			if errors.Is(err, slab.ErrStale) { // released before, or reclaimed
-				m.cfg.Refusals.Count(refusal.Stale, 1)
-				if m.policy == Latest { // acquire gives no other frame before this one is back
-					m.queue(frames.KindReleases, 1, func(b []byte) []byte { return frames.AppendRelease(b, releaseOf(o, frames.Absent)) })
-				}
-			} else {
-				m.cfg.Refusals.Note(refusal.Offer, err)
+	list := make([]Offered, 0, len(m.offers))
+	m.mapping.Frames(m.offers, func(o frames.Offer, f *frames.Frame, err error) {
+		switch {
+		case err == nil:
+			list = append(list, Offered{Offer: o, Frame: f})
+		case !errors.Is(err, slab.ErrStale):
+			m.cfg.Refusals.Note(refusal.Offer, err)
+		default: // released before, or reclaimed
+			m.cfg.Refusals.Count(refusal.Stale, 1)
+			if m.policy == Latest { // acquire gives no other frame before this one is back
+				m.queue(frames.KindReleases, 1, func(b []byte) []byte { return frames.AppendRelease(b, releaseOf(o, frames.Absent)) })
 			}
-			continue
 		}
-		list = append(list, Offered{Offer: o, Frame: f})
-	}
+	})
 	return list, nil
 }
 

@@ -37,9 +37,9 @@ type Carrier interface {
 
 // Mapping is an open run of a Carrier.
 type Mapping interface {
-	// Frame turns an offer into a frame. An error wrapping slab.ErrStale means that the frame is not there
-	// any more; any other that the offer breaks the protocol.
-	Frame(o frames.Offer) (*frames.Frame, error)
+	// Frames turns offers into frames and calls each for every one, in order. An error wrapping slab.ErrStale means
+	// that the frame is not there any more; any other that the offer breaks the protocol.
+	Frames(offers []frames.Offer, each func(frames.Offer, *frames.Frame, error))
 	// Close frees the mapping; frames made from it must not be read any more.
 	Close() error
 }

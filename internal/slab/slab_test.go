@@ -208,7 +208,7 @@ func TestView(t *testing.T) {
 	}
 	slot, r := capture(t, s, 7, 1)
 	o := r.Offer(slot, 3)
-	f, err := v.Frame(o)
+	f, err := frameOf(v, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestView(t *testing.T) {
 	} {
 		bad := o
 		c.change(&bad)
-		if _, err := v.Frame(bad); !errors.Is(err, c.want) {
+		if _, err := frameOf(v, bad); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
@@ -255,11 +255,11 @@ func TestView(t *testing.T) {
 	}
 	bad := o
 	bad.Generation++ // as the slot has it now
-	if _, err := v.Frame(bad); !errors.Is(err, ErrStale) {
+	if _, err := frameOf(v, bad); !errors.Is(err, ErrStale) {
 		t.Errorf("a frame that is being written: %v, want ErrStale", err)
 	}
 	s.Commit(slot, header(8), 1)
-	if _, err := v.Frame(o); !errors.Is(err, ErrStale) {
+	if _, err := frameOf(v, o); !errors.Is(err, ErrStale) {
 		t.Errorf("an offer of the frame before: %v, want ErrStale", err)
 	}
 }
@@ -280,7 +280,7 @@ func TestViewOutlivesSlab(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	f, err := v.Frame(r.Offer(slot, 0))
+	f, err := frameOf(v, r.Offer(slot, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestCutFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Close()
-	f, err := v.Frame(offer)
+	f, err := frameOf(v, offer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,10 +336,23 @@ func TestCutFile(t *testing.T) {
 	if err := f.Intact(); !errors.Is(err, frames.ErrReclaimed) {
 		t.Errorf("a frame whose record is gone: %v", err)
 	}
-	if _, err := v.Frame(offer); !errors.Is(err, frames.ErrFault) {
+	if _, err := frameOf(v, offer); !errors.Is(err, frames.ErrFault) {
 		t.Errorf("an offer whose record is gone: %v", err)
+	}
+	bad := offer
+	bad.Slot = 99
+	var errs []error
+	v.Frames([]frames.Offer{offer, bad, offer}, func(_ frames.Offer, _ *frames.Frame, err error) { errs = append(errs, err) })
+	if len(errs) != 3 || !errors.Is(errs[0], frames.ErrFault) || !errors.Is(errs[1], ErrRange) || !errors.Is(errs[2], frames.ErrFault) {
+		t.Errorf("each offer of a batch has its own error: %v", errs)
 	}
 	if _, err := Open(dir, s.Path(), s.Spec().Run); !errors.Is(err, ErrDamaged) {
 		t.Errorf("what is left of the slab: %v", err)
 	}
+}
+
+// frameOf is the frame of one offer.
+func frameOf(v *View, o frames.Offer) (f *frames.Frame, err error) {
+	v.Frames([]frames.Offer{o}, func(_ frames.Offer, got *frames.Frame, e error) { f, err = got, e })
+	return f, err
 }

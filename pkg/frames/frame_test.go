@@ -98,3 +98,43 @@ func releasedFrame() *frames.Frame {
 	f.Release()
 	return f
 }
+
+// place is a Memory that counts.
+type place struct{ intact, freed int }
+
+func (p *place) Intact() bool { p.intact++; return p.intact == 1 }
+
+func (p *place) Free() { p.freed++ }
+
+// TestInit: frames in one piece of memory cost no allocation of their own.
+func TestInit(t *testing.T) {
+	var p place
+	pixels := []byte{7}
+	list := make([]frames.Frame, 2)
+	n := testing.AllocsPerRun(10, func() {
+		p = place{}
+		clear(list)
+		list[0].Init(frames.Header{Seq: 1}, pixels, &p)
+		list[1].Init(frames.Header{Seq: 2}, nil, nil)
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	f := &list[0]
+	if err := f.Intact(); err != nil {
+		t.Error(err)
+	}
+	if err := f.Intact(); !errors.Is(err, frames.ErrReclaimed) {
+		t.Errorf("memory of another frame: %v", err)
+	}
+	f.Retain()
+	f.Release()
+	f.Release()
+	if p.freed != 1 {
+		t.Errorf("the memory was freed %d times", p.freed)
+	}
+	if err := list[1].Intact(); err != nil {
+		t.Errorf("a frame without a memory: %v", err)
+	}
+	list[1].Release()
+}

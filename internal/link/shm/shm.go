@@ -8,7 +8,6 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/slab"
-	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 // Carrier maps slabs below Dir.
@@ -33,12 +32,7 @@ func (c Carrier) Open(_ context.Context, a link.Armed) (link.Mapping, error) {
 		return nil, fmt.Errorf("%w: the slab holds frames of %s of camera %s in shards of %d, the run has %s of %s in shards of %d",
 			link.ErrProtocol, got.Geometry, got.Camera, got.ShardFrames, want.Geometry, want.Camera, want.ShardFrames)
 	}
-	return mapping{v}, nil
+	return v, nil
 }
 
-type mapping struct{ *slab.View }
-
-var _ link.Mapping = mapping{}
-
-// Frame implements link.Mapping.
-func (m mapping) Frame(o frames.Offer) (*frames.Frame, error) { return m.View.Frame(o) }
+var _ link.Mapping = (*slab.View)(nil)
