@@ -20,6 +20,9 @@ DEMO_OUT    ?= data
 FUZZTIME ?= 10s
 BENCH    ?= .
 BENCHTIME ?= 1s
+COUNT    ?= 1
+BENCH_OUT ?= .cache
+BENCH_FLAGS ?=
 CHAOS    ?= 30
 ISOLATION ?= 5
 SOAK     ?= 60m
@@ -29,7 +32,7 @@ SOAK_OUT ?= .cache/soak
 SWEEP    ?= ^(TestSweep|TestSweepRecover|TestSweepVerify|TestCrashes|TestRecoverIsKilled|TestVerifyFindsEveryFlippedBit)$$
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint lint-opencv fuzz chaos sweep recover-bench compare-kill isolation soak bench demo clean
+.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint lint-opencv fuzz chaos sweep recover-bench compare-kill isolation soak bench bench-machine demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,8 +100,12 @@ recover-bench: ## kill runs of 10 GiB and say what recovering and verifying them
 compare-kill: ## kill a run at full speed and say what is gone, in the form of docs/reliability.md (needs 8 GiB in TMPDIR)
 	CGO_ENABLED=0 go test -count 1 -tags figures -run '^TestFigureKill$$' -v ./test/operator
 
-bench: ## benchmarks: BENCH=name, BENCHTIME=1s; compare two outputs with `go tool -modfile=tools/go.mod benchstat`
-	CGO_ENABLED=0 go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PKGS)
+bench: ## a change's before and after: BENCH=name PKGS=./internal/x COUNT=10 BENCHTIME=1s; compare with `go tool -modfile=tools/go.mod benchstat`
+	CGO_ENABLED=0 go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(COUNT) -benchmem $(PKGS)
+
+bench-machine: build ## what users measure: BENCH_OUT=folder on the disk (.cache), BENCH_FLAGS='--pairs 3 --only "256 KiB"'; results in .cache/bench.json
+	mkdir -p $(BENCH_OUT)
+	bin/sluice bench all --out $(BENCH_OUT) --record .cache/bench.json $(BENCH_FLAGS)
 
 demo: build ## ten seconds of a simulated camera through three processes to disk and to spectra
 	bin/sluice run --source '$(DEMO_SOURCE)' $(DEMO_FLAGS) --out $(DEMO_OUT)

@@ -129,7 +129,7 @@ func (b *benchCmd) prepare() (benchReport, error) {
 	if free, err := config.FreeMemory(); err == nil && r.Budget > free {
 		return r, exit.Errorf(exit.Usage, "--budget: %s is more than the %s of memory that is free", b.Budget, config.ByteSize(free>>20<<20))
 	}
-	if b.What == "fft" || b.What == "transport" {
+	if b.What == "transport" {
 		return r, nil
 	}
 	if info, err := os.Stat(b.Out); err != nil || !info.IsDir() {

@@ -96,10 +96,10 @@ const (
 
 // used takes the accounts of runs: processor time, memory and latencies.
 func (m *Measure) used(list []account) {
-	var parts [4][]float64
+	var parts [cpuParts][]float64
 	peaks := map[string]int{}
 	for _, a := range list {
-		var cpu [4]float64
+		var cpu [cpuParts]float64
 		for _, p := range a.Processes {
 			cpu[part(p.Name)] += p.CPUSeconds() / (float64(a.Bytes) / gb)
 			i, known := peaks[p.Name]
@@ -115,7 +115,10 @@ func (m *Measure) used(list []account) {
 			parts[i] = append(parts[i], cpu[i])
 		}
 	}
-	m.CPU = &CPU{Acquire: pairs.Median(parts[0]), Writer: pairs.Median(parts[1]), Analyze: pairs.Median(parts[2]), Rest: pairs.Median(parts[3])}
+	m.CPU = &CPU{
+		Acquire: pairs.Median(parts[acquirePart]), Writer: pairs.Median(parts[writePart]), Analyze: pairs.Median(parts[analysePart]),
+		Rest: pairs.Median(parts[restPart]),
+	}
 	kept := true
 	for _, p := range m.Memory {
 		kept = kept && (p.LimitBytes == 0 || p.PeakAnonBytes <= p.LimitBytes)
@@ -126,17 +129,26 @@ func (m *Measure) used(list []account) {
 	}
 }
 
+// The parts of a CPU.
+const (
+	acquirePart = iota
+	writePart
+	analysePart
+	restPart
+	cpuParts
+)
+
 // part is a process's place in a CPU.
 func part(process string) int {
 	switch {
 	case process == "acquire":
-		return 0
+		return acquirePart
 	case strings.HasPrefix(process, "writer"):
-		return 1
+		return writePart
 	case strings.HasPrefix(process, "analyze"):
-		return 2
+		return analysePart
 	}
-	return 3
+	return restPart
 }
 
 // together is the latency of several runs.
