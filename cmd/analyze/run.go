@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"runtime/debug"
 
 	"github.com/nats-io/nats.go"
 
@@ -19,7 +20,11 @@ import (
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
-const group = "analyze"
+const (
+	group = "analyze"
+	// beside is the memory for all but what a run's analysis states: half of what the process may take.
+	beside = 64 << 20
+)
 
 // run wires an analyser:
 //
@@ -51,6 +56,8 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 	return member.Run(ctx, hard, getenv, cfg, func(nc *nats.Conn) (member.Work, error) {
 		settings := settings(opts, analysis.NATS(nc, cfg.Camera, name), logger)
 		settings.Refusals = book
+		// What is no longer used goes when the memory comes near its limit, and not only when the heap has doubled.
+		settings.Stated = func(bytes int64) { debug.SetMemoryLimit(bytes + beside) }
 		a, err := analysis.New(settings)
 		if err != nil {
 			return member.Work{}, &exit.Error{Code: exit.Usage, Err: err}

@@ -208,7 +208,11 @@ func (w *worker) arm(ctx context.Context, armed *link.Armed) link.Ready {
 		w.leave(ctx)
 		return refuse(armed, err)
 	}
-	w.session.log.Info("ready", "policy", armed.Policy, "combiner", armed.Primary, "bytes", w.session.bytes())
+	stated := w.session.bytes()
+	if a.cfg.Stated != nil {
+		a.cfg.Stated(stated)
+	}
+	w.session.log.Info("ready", "policy", armed.Policy, "combiner", armed.Primary, "bytes", stated)
 	// The combiner should know its members before the first frame: it waits for them at the end.
 	defer a.watch.Switch(a.watch.Switch(occupancy.Blocked))
 	timer := time.NewTimer(announceTime)
@@ -219,7 +223,7 @@ func (w *worker) arm(ctx context.Context, armed *link.Armed) link.Ready {
 		w.session.log.Warn("the combiner does not answer yet", "combiner", armed.Primary)
 	case <-ctx.Done():
 	}
-	return link.Ready{Run: armed.Spec.Run, BufferBytes: w.session.bytes()}
+	return link.Ready{Run: armed.Spec.Run, BufferBytes: stated}
 }
 
 // leave ends the session, if there is one, and waits for what is left of it.

@@ -43,6 +43,8 @@ type Config struct {
 	// MaxPlaneBytes bounds the planes of the 2-D transform, SeriesBytes the combiner's memory of samples,
 	// QueueBytes the partial results that wait for the combiner.
 	MaxPlaneBytes, SeriesBytes, QueueBytes int64
+	// Stated, if not nil, is called with the memory that a run takes, as the member states it when it joins.
+	Stated func(bytes int64)
 	// Quiet is how long the combiner waits at the end for members that say nothing.
 	Quiet time.Duration
 	// AckWait is how long the final result is repeated until it is answered.
