@@ -48,8 +48,12 @@ func TestOtherSides(t *testing.T) {
 			checkSize(t, name, k, n, 8, byGonum)
 			checkSize(t, name, k, 3, n, byGonum)
 			checkSize(t, name, k, 3, 2*n, byGonum)
+			checkSize(t, name, k, n, 1, byGonum)
+			checkSize(t, name, k, 1, n, byGonum)
 		}
+		checkSize(t, name, k, 101, 1009, byGonum)
 	}
+	checkSize(t, "fastest", fastest(), 1009, 1013, byGonum)
 }
 
 func TestCameraSizes(t *testing.T) {

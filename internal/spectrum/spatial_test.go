@@ -79,15 +79,34 @@ func moments(g frames.Geometry, samples []float64) (mean, variance float64) {
 	return mean, variance
 }
 
+// TestConstantFramesHaveNoPeaks: nothing of the mean leaks into other frequencies, also of the brightest frame and of one
+// whose planes differ, frame after frame.
 func TestConstantFramesHaveNoPeaks(t *testing.T) {
-	for _, g := range []frames.Geometry{mono(1, 1, frames.Uint8), mono(1, 2, frames.Uint16), mono(3, 3, frames.Uint16), mono(40, 7, frames.Uint8)} {
-		samples := make([]float64, g.Height*g.Width)
-		for i := range samples {
-			samples[i] = 77
+	for _, g := range []frames.Geometry{
+		mono(1, 1, frames.Uint8), mono(1, 2, frames.Uint16), mono(3, 3, frames.Uint16), mono(40, 7, frames.Uint8), mono(300, 400, frames.Uint16),
+		{Height: 90, Width: 62, Channels: 3, Dtype: frames.Uint16}, {Height: 31, Width: 18, Channels: 3, Dtype: frames.Uint8},
+	} {
+		s, err := spectrum.NewSpatial(spectrum.SpatialConfig{Geometry: g, Window: spectrum.WindowHann, Peaks: 10, MaxBytes: 1 << 24})
+		if err != nil {
+			t.Fatal(err)
 		}
-		r := spatial(t, g, spectrum.WindowHann, encode(g, samples))
-		if r.Mean != 77 || r.Variance != 0 || r.Total != 0 || r.Sharpness != 0 || len(r.Peaks) != 0 {
-			t.Errorf("%s: %+v", g, r)
+		top := float64(int(1)<<(8*g.Dtype.Size()) - 1)
+		for _, value := range []float64{77, top, 0, top} {
+			samples, n := make([]float64, g.Height*g.Width*g.Channels), g.Height*g.Width
+			mean := 0.0
+			for i := range samples {
+				samples[i] = max(0, value-float64(i/n))
+				mean += samples[i]
+			}
+			mean /= float64(len(samples))
+			if err := s.Load(encode(g, samples)); err != nil {
+				t.Fatal(err)
+			}
+			r := s.Compute()
+			near(t, g.String()+" mean", r.Mean, mean, 1e-12, mean)
+			if r.Variance != 0 || r.Total != 0 || r.Sharpness != 0 || len(r.Peaks) != 0 {
+				t.Errorf("%s of %v: variance %v, total %v, sharpness %v, peaks %v", g, value, r.Variance, r.Total, r.Sharpness, r.Peaks)
+			}
 		}
 	}
 }
