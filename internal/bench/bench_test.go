@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
@@ -157,6 +158,25 @@ func TestRawDiskRefused(t *testing.T) {
 	}
 }
 
+// TestAwaitRest: a disk that rests is not waited for long, one that is none not at all, and the end of the context ends it.
+func TestAwaitRest(t *testing.T) {
+	counters := filepath.Join(t.TempDir(), "stat")
+	awaitRest(t.Context(), counters)
+	if err := os.WriteFile(counters, []byte("1 2 3"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	awaitRest(t.Context(), counters)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	awaitRest(ctx, counters)
+	if err := clearAway(ctx, filepath.Dir(counters), counters); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(counters); !os.IsNotExist(err) {
+		t.Error(err)
+	}
+}
+
 func TestTransport(t *testing.T) {
 	var steps []Progress
 	o := options(t, &steps)
@@ -192,6 +212,7 @@ func TestEncoding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		e.least = time.Millisecond
 		perSec, err := e.run(t.Context(), 100)
 		if err != nil || perSec <= 0 || e.cpuPerGB <= 0 {
 			t.Errorf("%s: %g bytes/s, %g s a GB, %v", codec, perSec, e.cpuPerGB, err)

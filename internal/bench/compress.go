@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -88,13 +89,17 @@ func (o Options) compress(ctx context.Context, s scene, codec config.Compress) (
 	return m, o.half(ctx, &m, p, n)
 }
 
+// encodeTime is what a run of an encoder takes at least: one that is over in a moment says little.
+const encodeTime = 2 * time.Second
+
 // encoding is a codec's limit: frames of noise compressed with nothing else to do.
 type encoding struct {
 	enc      store.Encoder
 	set      [][]byte
 	size     int
 	cores    int
-	cpuPerGB float64 // of the last run
+	least    time.Duration // that a run takes
+	cpuPerGB float64       // of the last run
 }
 
 func newEncoding(s scene, codec config.Compress, cores int) (*encoding, error) {
@@ -104,7 +109,7 @@ func newEncoding(s scene, codec config.Compress, cores int) (*encoding, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &encoding{size: c.Geometry().FrameBytes(), cores: cores, set: make([][]byte, 8)}
+	e := &encoding{size: c.Geometry().FrameBytes(), cores: cores, least: encodeTime, set: make([][]byte, 8)}
 	for i := range e.set {
 		e.set[i] = make([]byte, e.size)
 		pattern.Fill(e.set[i], uint64(i))
@@ -115,14 +120,20 @@ func newEncoding(s scene, codec config.Compress, cores int) (*encoding, error) {
 
 func (e *encoding) close() { _ = e.enc.Close() } // it has nothing to flush
 
-// run compresses n frames on all cores, and returns bytes of pixels a second.
+// run compresses n frames at least, for encodeTime at least, on all cores, and returns bytes of pixels a second.
 func (e *encoding) run(ctx context.Context, n int) (perSec float64, err error) {
+	var next atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
 	start, before := time.Now(), usage.Own()
-	for core := range e.cores {
+	for range e.cores {
 		g.Go(func() error {
 			dst := make([]byte, 0, e.enc.MaxEncodedSize(e.size))
-			for i := core; i < n && ctx.Err() == nil; i += e.cores {
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n && time.Since(start) >= e.least {
+					next.Add(-1)
+					return nil
+				}
 				e.enc.EncodeAll(e.set[i%len(e.set)], dst)
 			}
 			return ctx.Err()
@@ -131,7 +142,7 @@ func (e *encoding) run(ctx context.Context, n int) (perSec float64, err error) {
 	if err := g.Wait(); err != nil {
 		return 0, err
 	}
-	bytes := float64(n) * float64(e.size)
+	bytes := float64(next.Load()) * float64(e.size)
 	e.cpuPerGB = usage.Own().Sub(before).Seconds() / (bytes / gb)
 	return bytes / time.Since(start).Seconds(), nil
 }

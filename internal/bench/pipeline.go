@@ -57,7 +57,7 @@ func (p *pipeline) run(ctx context.Context, n int, fps float64) (a account, err 
 	if err != nil {
 		return a, err
 	}
-	defer func() { err = errors.Join(err, clearAway(p.dir, out)) }()
+	defer func() { err = errors.Join(err, clearAway(ctx, p.dir, out)) }()
 	args := append([]string{
 		"run", "--json", "--camera", "bench-" + strings.ToLower(rand.Text()[:8]), "--source", p.scene.source(p.pattern, fps), "--out", out,
 		"--frames", strconv.Itoa(n), "--force", // whether there is room was asked before

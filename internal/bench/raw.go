@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/sluicedaq/sluice/internal/camera/sim"
 	"github.com/sluicedaq/sluice/internal/exit"
@@ -70,7 +69,7 @@ func (r *rawDisk) run(ctx context.Context, n int64) (perSec float64, err error) 
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, clearAway(r.dir, out)) }()
+	defer func() { err = errors.Join(err, clearAway(ctx, r.dir, out)) }()
 	writes := int((n + int64(r.write) - 1) / int64(r.write))
 	files := make([]*rawFile, (writes+r.file-1)/r.file)
 	defer func() {
@@ -137,21 +136,4 @@ func (r *rawDisk) run(ctx context.Context, n int64) (perSec float64, err error) 
 	}
 	r.refused = files[len(files)-1].f.Direct()
 	return float64(writes) * float64(r.write) / took.Seconds(), nil
-}
-
-// clearAway removes a folder below dir and waits until its disk has nothing left to do for it: the freeing of a run's
-// blocks is not to fall into the next one.
-func clearAway(dir, out string) error {
-	if err := os.RemoveAll(out); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := unix.Syncfs(int(d.Fd())); err != nil {
-		return fmt.Errorf("syncing the disk of %s: %w", dir, err)
-	}
-	return nil
 }
