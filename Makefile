@@ -56,7 +56,7 @@ test: $(TESTCOUNT) ## vet and all tests, with their number; nothing may be skipp
 test-opencv: $(TESTCOUNT) ## the tests of the OpenCV build: real video against FFmpeg (needs deps-opencv)
 	CGO_ENABLED=1 $(TESTCOUNT) -tags opencv $(OPENCV_PKGS)
 
-test-readers: $(TESTCOUNT) ## read stores back with an independent reader, zarrita (needs node and npm)
+test-readers: $(TESTCOUNT) ## read stores back with zarrita, chunks with c-blosc and zstd (needs node, npm, python3, libblosc1, libzstd1)
 	npm ci --prefix test/readers --no-audit --no-fund --loglevel=error
 	CGO_ENABLED=0 $(TESTCOUNT) -tags readers ./test/readers/...
 

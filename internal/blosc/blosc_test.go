@@ -2,8 +2,10 @@ package blosc
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 )
@@ -240,4 +242,32 @@ func BenchmarkShuffle(b *testing.B) {
 			shuffleWords(dst[:n], dst[n:], src)
 		}
 	})
+}
+
+// TestNotSplit reads a chunk whose blocks are not split into planes, as c-blosc makes them with zstd.
+func TestNotSplit(t *testing.T) {
+	src := noise(1000)
+	planes := make([]byte, len(src))
+	shuffle2(planes, src)
+	frame := encoder(t, 2).zstd.EncodeAll(planes, nil)
+	h := header{flags: compZstd | flagShuffle | flagNoSplit, elem: 2, length: len(src), block: len(src), size: headerBytes + 4 + sizeBytes + len(frame)}
+	chunk := make([]byte, headerBytes)
+	h.put(chunk)
+	chunk = binary.LittleEndian.AppendUint32(chunk, headerBytes+4)
+	chunk = binary.LittleEndian.AppendUint32(chunk, uint32(len(frame)))
+	got, err := decoder(t, len(src)).DecodeAll(append(chunk, frame...), nil)
+	if err != nil || !bytes.Equal(got, src) {
+		t.Errorf("%v, the same: %t", err, bytes.Equal(got, src))
+	}
+}
+
+// TestCorrelatedPlanes: where neighbours are alike, although nothing repeats over long, a search is worth its time.
+func TestCorrelatedPlanes(t *testing.T) {
+	src, random := make([]byte, 1<<20), rand.New(rand.NewPCG(9, 9))
+	for i := 0; i < len(src); i += 2 {
+		binary.LittleEndian.PutUint16(src[i:], uint16(1700+1600*math.Sin(float64(i)/200)+40*random.NormFloat64()))
+	}
+	if n := len(encoder(t, 2).EncodeAll(src, nil)); float64(n) > 0.63*float64(len(src)) {
+		t.Errorf("%.4f of the size", float64(n)/float64(len(src)))
+	}
 }

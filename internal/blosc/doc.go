@@ -6,6 +6,6 @@
 // coding costs one pass over half the bytes.
 //
 // The format is that of c-blosc 1.21, https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst; where that
-// is silent, blosc.c. Of it this package writes and reads: byte shuffle or none, zstd, blocks that are not split, and
-// chunks that are stored as they are.
+// is silent, blosc.c. Of it this package writes byte shuffle or none, zstd, each plane of a block on its own, and chunks that
+// are stored as they are; it reads blocks that are not split too.
 package blosc

@@ -3,7 +3,7 @@ package blosc
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
+	"iter"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -18,8 +18,7 @@ const BlockBytes = 256 << 10
 // smallest is BLOSC_MIN_BUFFERSIZE: what is shorter is stored as it is.
 const smallest = 128
 
-// searchLevel is the level from which on repetitions are searched for in all planes, below it only where there seem to
-// be enough.
+// searchLevel is the level from which on repetitions are searched for in all planes, below it only where that pays.
 const searchLevel = 2
 
 // Encoder makes chunks. It may be used concurrently, by as many goroutines at a time as it was made for.
@@ -84,15 +83,12 @@ func (e *Encoder) EncodeAll(src, dst []byte) []byte {
 	defer e.planes.Put(shuffled)
 	table := start + headerBytes
 	dst = grow(dst, headerBytes+4*h.blocks())
+	search := e.pays(h, src, dst, *shuffled)
 	for i := range h.blocks() {
 		block := src[i*h.block : min((i+1)*h.block, len(src))]
 		binary.LittleEndian.PutUint32(dst[table+4*i:], uint32(len(dst)-start))
-		if e.shuffle {
-			shuffle2((*shuffled)[:len(block)], block)
-			block = (*shuffled)[:len(block)]
-		}
-		for plane := range slices.Chunk(block, len(block)/h.splits(len(block))) {
-			dst = e.plane(plane, dst)
+		for no, plane := range e.planesOf(h, block, *shuffled) {
+			dst = e.plane(plane, dst, search[no])
 			if len(dst)-start >= headerBytes+len(src) {
 				return e.store(h, src, dst[:start])
 			}
@@ -103,14 +99,42 @@ func (e *Encoder) EncodeAll(src, dst []byte) []byte {
 	return dst
 }
 
+// planesOf yields what is compressed of a block on its own, each part with its number. It may lie in shuffled.
+func (e *Encoder) planesOf(h header, block, shuffled []byte) iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
+		if e.shuffle {
+			shuffle2(shuffled[:len(block)], block)
+			block = shuffled[:len(block)]
+		}
+		parts := h.splits(len(block))
+		for i := range parts {
+			if n := len(block) / parts; !yield(i, block[i*n:(i+1)*n]) {
+				return
+			}
+		}
+	}
+}
+
+// pays tells of each plane whether to search for repetitions, by the block in the middle. It tries that out behind dst.
+func (e *Encoder) pays(h header, src, dst, shuffled []byte) (search [2]bool) {
+	first := (h.blocks() - 1) / 2 * h.block
+	if e.search {
+		return [2]bool{true, true}
+	}
+	for i, plane := range e.planesOf(h, src[first:min(first+h.block, len(src))], shuffled) {
+		search[i] = e.noise.Pays(e.zstd, plane, dst, len(src))
+	}
+	return search
+}
+
 // plane appends one compressed plane behind its size. As many bytes as the plane mean that it is stored as it is.
-func (e *Encoder) plane(src, dst []byte) []byte {
+func (e *Encoder) plane(src, dst []byte, search bool) []byte {
 	at := len(dst)
 	dst = grow(dst, sizeBytes)
-	if e.search || entropy.Repetitive(src) {
-		dst = e.zstd.EncodeAll(src, dst)
-	} else {
+	if entropy.Constant(src) || !search && !entropy.Repetitive(src) {
 		dst = e.noise.EncodeAll(src, dst)
+	} else {
+		dst = e.zstd.EncodeAll(src, dst)
 	}
 	if len(dst)-at-sizeBytes >= len(src) {
 		dst = append(dst[:at+sizeBytes], src...)

@@ -72,7 +72,7 @@ func (c *coder) block(dst, src []byte, last bool) []byte {
 	start := len(dst)
 	n, kind := len(src), blockCompressed
 	switch {
-	case len(src) > 1 && bytes.Equal(src[1:], src[:len(src)-1]):
+	case Constant(src):
 		dst, kind = append(dst, 0, 0, 0, src[0]), blockRLE
 	case len(src) >= fewest:
 		dst = c.literals(append(dst, 0, 0, 0), src)
@@ -89,6 +89,9 @@ func (c *coder) block(dst, src []byte, last bool) []byte {
 	dst[start], dst[start+1], dst[start+2] = byte(h), byte(h>>8), byte(h>>16)
 	return dst
 }
+
+// Constant reports whether b is one byte again and again.
+func Constant(b []byte) bool { return len(b) > 1 && bytes.Equal(b[1:], b[:len(b)-1]) }
 
 // literals appends the contents of a compressed block, or nothing where that would not be smaller than src.
 func (c *coder) literals(dst, src []byte) []byte {

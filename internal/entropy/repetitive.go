@@ -46,9 +46,14 @@ func hash(b []byte) uint64 { return binary.LittleEndian.Uint64(b) * 0x9E3779B97F
 
 // alike is how many windows' bytes are the same in a and b, from the first.
 func alike(a, b []byte) int {
-	n := 0
-	for n+windowBytes <= min(len(a), len(b)) && bytes.Equal(a[n:n+windowBytes], b[n:n+windowBytes]) {
-		n += windowBytes
+	if binary.LittleEndian.Uint64(a) != binary.LittleEndian.Uint64(b) { // as nearly always
+		return 0
+	}
+	n, most := 0, min(len(a), len(b))
+	for _, step := range []int{128 * windowBytes, windowBytes} {
+		for n+step <= most && bytes.Equal(a[n:n+step], b[n:n+step]) {
+			n += step
+		}
 	}
 	return n
 }

@@ -47,8 +47,7 @@ func NewEncoder(s run.Spec, n int) (Encoder, error) {
 	return nil, nil
 }
 
-// searchLevel is zstd's level from which on repetitions are searched for in all frames, below it only where there seem
-// to be enough.
+// searchLevel is zstd's level from which on repetitions are searched for in all frames, below it only where that pays.
 const searchLevel = 2
 
 // zstdEncoder makes a zstd frame of each frame.
@@ -80,7 +79,7 @@ func newZstd(s run.Spec, n int) (Encoder, error) {
 
 // EncodeAll implements [Encoder].
 func (e *zstdEncoder) EncodeAll(src, dst []byte) []byte {
-	if e.fast && !entropy.Repetitive(src) {
+	if e.fast && !entropy.Repetitive(src) && !e.noise.Pays(e.Encoder, src, dst, len(src)) {
 		return e.noise.EncodeAll(src, dst)
 	}
 	return e.Encoder.EncodeAll(src, dst)

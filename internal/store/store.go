@@ -58,10 +58,10 @@ func (o Options) withDefaults() Options {
 }
 
 const (
-	stagingBytes = 2 << 20  // of one staging buffer
-	stagingCount = 6        // at most
-	bounceLimit  = 32 << 20 // of all bounce buffers, unless one frame is larger
-	encodedLimit = 64 << 20 // of all encoders' output buffers, unless one frame is larger
+	stagingBytes = 2 << 20   // of one staging buffer
+	stagingCount = 6         // at most
+	bounceLimit  = 32 << 20  // of all bounce buffers, unless one frame is larger
+	encodedLimit = 256 << 20 // of all encoders' output buffers, unless one frame is larger
 )
 
 // Store is one run on disk, opened by one writer. Its methods may be called concurrently.
