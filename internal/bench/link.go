@@ -69,7 +69,7 @@ func (o Options) transport(ctx context.Context, url, name string, frame, n int) 
 		return m, err
 	}
 	defer limit.close()
-	t, err := newTransport(ctx, o.Shm, "bench-"+strings.ToLower(rand.Text()[:8]), limit.frame, slots, func() (*nats.Conn, error) {
+	t, err := newTransport(ctx, o.Shm, "bench-"+strings.ToLower(rand.Text()[:8]), limit.frame, slots, crowd{groups: 1, members: 1}, func() (*nats.Conn, error) {
 		c, err := nats.Connect(url)
 		if err == nil {
 			conns = append(conns, c)

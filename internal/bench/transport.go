@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -21,13 +22,19 @@ import (
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
-// transport is acquire's side with a camera that copies one frame again and again, and one member that reads every
-// cache line of every frame, over a broker.
+// crowd is who a transport's frames go to.
+type crowd struct {
+	groups  int // each gets every frame
+	members int // of each group, who share its frames
+}
+
+// transport is acquire's side with a camera that copies one frame again and again, and members that read every cache line
+// of every frame, over a broker.
 type transport struct {
 	slab     *slab.Slab
 	budget   *backpressure.Budget
 	dispatch *dispatch.Dispatcher
-	member   *link.Member
+	members  []*link.Member
 	frame    []byte // the camera's
 	seq      uint64
 	sum      atomic.Uint64 // of the words that the member has read
@@ -36,9 +43,15 @@ type transport struct {
 	work     *errgroup.Group
 }
 
-// newTransport makes one for a camera with one frame, and a slab of slots. connect makes a connection to the broker.
-func newTransport(ctx context.Context, dir, camera string, frame []byte, slots int, connect func() (*nats.Conn, error)) (t *transport, err error) {
-	const group = "analyze"
+// newTransport makes one for a camera with one frame, and a slab of slots. connect makes a connection to the broker, for
+// acquire and for each member.
+func newTransport(ctx context.Context, dir, camera string, frame []byte, slots int, to crowd, connect func() (*nats.Conn, error)) (t *transport, err error) {
+	groups := make([]dispatch.Group, to.groups)
+	names := make([]string, to.groups)
+	for i := range groups {
+		names[i] = fmt.Sprintf("group-%d", i)
+		groups[i] = dispatch.Group{Name: names[i], Policy: link.Lossless, Required: to.members}
+	}
 	spec := run.Spec{
 		Run: frames.NewRunID(), Camera: camera, ShardFrames: 64, Store: "bench.ome.zarr", Codec: "none",
 		Geometry: frames.Geometry{Height: 1, Width: len(frame), Channels: 1, Dtype: frames.Uint8},
@@ -60,12 +73,8 @@ func newTransport(ctx context.Context, dir, camera string, frame []byte, slots i
 	if err != nil {
 		return nil, err
 	}
-	theirs, err := connect()
-	if err != nil {
-		return nil, err
-	}
 	base := "sluice." + camera
-	listener, err := link.Listen(link.ListenerConfig{Transport: link.NATS(ours), Base: base, Groups: []string{group}})
+	listener, err := link.Listen(link.ListenerConfig{Transport: link.NATS(ours), Base: base, Groups: names})
 	if err != nil {
 		return nil, err
 	}
@@ -73,17 +82,26 @@ func newTransport(ctx context.Context, dir, camera string, frame []byte, slots i
 		return nil, err
 	}
 	t.dispatch, err = dispatch.New(dispatch.Config{
-		Listener: listener, Groups: []dispatch.Group{{Name: group, Policy: link.Lossless, Required: 1}}, Logger: slog.New(slog.DiscardHandler),
+		Listener: listener, Groups: groups, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, err
 	}
 	t.work.Go(func() error { return t.dispatch.Serve(serving) })
-	t.member = link.NewMember(link.MemberConfig{ //nolint:contextcheck // a membership lives until its Close
-		Dialer:  link.NewDialer(link.DialerConfig{Transport: link.NATS(theirs), Base: base, Carrier: shm.Carrier{}.Name()}),
-		Carrier: shm.Carrier{Dir: dir}, Join: link.Join{Group: group, Name: "reader"},
-	})
-	t.work.Go(func() error { return t.consume(serving) })
+	for _, group := range names {
+		for i := range to.members {
+			theirs, err := connect()
+			if err != nil {
+				return nil, err
+			}
+			m := link.NewMember(link.MemberConfig{ //nolint:contextcheck // a membership lives until its Close
+				Dialer:  link.NewDialer(link.DialerConfig{Transport: link.NATS(theirs), Base: base, Carrier: shm.Carrier{}.Name()}),
+				Carrier: shm.Carrier{Dir: dir}, Join: link.Join{Group: group, Name: fmt.Sprintf("%s-%d", group, i)},
+			})
+			t.members = append(t.members, m)
+			t.work.Go(func() error { return t.consume(serving, m) })
+		}
+	}
 	reserve, err := backpressure.NewBudget(backpressure.Config{Limit: 1})
 	if err != nil {
 		return nil, err
@@ -95,17 +113,17 @@ func newTransport(ctx context.Context, dir, camera string, frame []byte, slots i
 func (t *transport) close() error {
 	t.cancel()
 	err := t.work.Wait()
-	if t.member != nil {
-		err = errors.Join(err, t.member.Close())
+	for _, m := range t.members {
+		err = errors.Join(err, m.Close())
 	}
 	return errors.Join(err, t.slab.Remove(), t.slab.Close())
 }
 
 // consume reads every cache line of every frame and gives the frames back, a few at a time.
-func (t *transport) consume(ctx context.Context) error {
+func (t *transport) consume(ctx context.Context, m *link.Member) error {
 	most := max(1, 64<<10/len(t.frame))
 	for {
-		d, err := t.member.Next(ctx)
+		d, err := m.Next(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -113,7 +131,7 @@ func (t *transport) consume(ctx context.Context) error {
 			return err
 		}
 		if d.Kind == frames.KindArmed {
-			t.member.Report(frames.KindReady, link.Ready{Run: d.Armed.Spec.Run})
+			m.Report(frames.KindReady, link.Ready{Run: d.Armed.Spec.Run})
 		}
 		for part := range slices.Chunk(d.Frames, most) {
 			for _, f := range part {
@@ -123,7 +141,7 @@ func (t *transport) consume(ctx context.Context) error {
 				}
 				t.sum.Add(lines(p))
 			}
-			t.member.Release(part, frames.Absent)
+			m.Release(part, frames.Absent)
 		}
 	}
 }
@@ -132,7 +150,7 @@ func (t *transport) consume(ctx context.Context) error {
 // frames a second.
 func (t *transport) run(ctx context.Context, n int, every time.Duration) (float64, error) {
 	start := time.Now()
-	stride := int64(t.slab.Stride())
+	stride, mask := int64(t.slab.Stride()), t.dispatch.Mask()
 	tick := time.NewTimer(time.Hour)
 	defer tick.Stop()
 	for i := range n {
@@ -153,7 +171,7 @@ func (t *transport) run(ctx context.Context, n int, every time.Duration) (float6
 		}
 		now := t.clock.Now()
 		copy(t.slab.Pixels(slot), t.frame)
-		rec := t.slab.Commit(slot, frames.Header{Seq: t.seq, FrameID: t.seq, HostNS: now}, 1)
+		rec := t.slab.Commit(slot, frames.Header{Seq: t.seq, FrameID: t.seq, HostNS: now}, mask)
 		t.seq++
 		t.dispatch.Offer(slot, rec)
 	}

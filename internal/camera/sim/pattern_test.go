@@ -10,6 +10,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/sluicedaq/sluice/internal/camera"
+	"github.com/sluicedaq/sluice/internal/pairs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -224,21 +225,35 @@ func TestFillAllocatesNothing(t *testing.T) {
 	}
 }
 
+// BenchmarkFill is how fast the patterns are made, in turns with copying as much.
 func BenchmarkFill(b *testing.B) {
 	for _, name := range []string{Counter, Hash, Wave, Noise} {
 		for _, dtype := range []string{"uint8", "uint16"} {
 			for _, edge := range []int{512, 2048} {
 				b.Run(fmt.Sprintf("%s/%s/%d", name, dtype, edge), func(b *testing.B) {
 					p, c := pattern(b, fmt.Sprintf("sim:?pattern=%s&dtype=%s&width=%d&height=%d&fps=500&hz=37&kx=12&ky=5", name, dtype, edge, edge))
-					// As in a slab, each frame goes elsewhere.
-					const slots = 8
+					// As in a slab, each frame goes elsewhere, and none is in a cache.
 					n := c.Geometry().FrameBytes()
-					buf := make([]byte, slots*n)
-					b.SetBytes(int64(n))
-					for i := 0; b.Loop(); i++ {
-						at := i % slots * n
-						p.Fill(buf[at:at+n], uint64(i))
+					slots := 128 << 20 / n
+					dst, src := make([]byte, slots*n), make([]byte, slots*n)
+					var m pairs.Meter
+					seq := uint64(0)
+					for b.Loop() {
+						m.Pair(func() {
+							for at := 0; at < len(dst); at += n {
+								copy(dst[at:at+n], src[at:])
+							}
+						}, func() {
+							for at := 0; at < len(dst); at += n {
+								p.Fill(dst[at:at+n], seq)
+								seq++
+							}
+						})
 					}
+					r := m.Result()
+					b.ReportMetric(0, "ns/op")
+					b.ReportMetric(float64(len(dst))/1e9/r.B, "GB/s")
+					b.ReportMetric(r.Ratio, "of-memcpy")
 				})
 			}
 		}
