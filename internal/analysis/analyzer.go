@@ -25,6 +25,8 @@ const (
 type Analyzer struct {
 	cfg   Config
 	watch *occupancy.Stopwatch
+	// effort is what the watch shows of loop and workers.
+	effort *effort
 	// draining and leaving are closed by Drain and Leave.
 	draining, leaving chan struct{}
 	drain, leave      sync.Once
@@ -42,7 +44,8 @@ func New(cfg Config) (*Analyzer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Analyzer{cfg: cfg, watch: occupancy.New(), draining: make(chan struct{}), leaving: make(chan struct{})}, nil
+	watch := occupancy.New()
+	return &Analyzer{cfg: cfg, watch: watch, effort: &effort{watch: watch}, draining: make(chan struct{}), leaving: make(chan struct{})}, nil
 }
 
 // Drain has Run return nil once the present run is over; without one, at once. It may be called more than once.
@@ -147,18 +150,18 @@ type worker struct {
 
 // run works until taking ends or, between runs, idle. ctx is for what is done with a delivery.
 func (w *worker) run(ctx, taking, idle context.Context) error {
-	watch := w.analyzer.watch
+	effort := w.analyzer.effort
 	for {
 		waiting := taking
 		if w.session == nil || w.over {
 			waiting = idle
 		}
-		watch.Switch(occupancy.Starved)
+		effort.wait(true)
 		d, err := w.receiver.Next(waiting)
+		effort.wait(false)
 		if err != nil {
 			return err
 		}
-		watch.Switch(occupancy.Busy)
 		w.handle(ctx, d)
 	}
 }
@@ -196,7 +199,7 @@ func (w *worker) arm(ctx context.Context, armed *link.Armed) link.Ready {
 		w.leave(ctx)
 		first := *armed
 		first.Primary = ""
-		s, err := newSession(ctx, a.cfg, first, w.receiver)
+		s, err := newSession(ctx, a.cfg, first, w.receiver, a.effort)
 		if err != nil {
 			return refuse(armed, err)
 		}

@@ -20,6 +20,7 @@ type imager struct {
 	clock   clock.Run
 	log     *slog.Logger
 	tiles   *spectrum.Tiles
+	effort  *effort
 	preview *spectrum.Preview
 	workers []*transformer
 	free    chan *transformer
@@ -45,7 +46,7 @@ type job struct {
 
 // newImager makes the plans and starts the workers. done is called, by any goroutine, for each frame that take has taken:
 // with its means, or with the error, which wraps frames.ErrReclaimed when it changed while it was read.
-func newImager(cfg Config, spec run.Spec, c clock.Run, tiles *spectrum.Tiles, log *slog.Logger,
+func newImager(cfg Config, spec run.Spec, c clock.Run, tiles *spectrum.Tiles, log *slog.Logger, e *effort,
 	done func(f link.Offered, means []float64, err error),
 ) (*imager, error) {
 	preview, err := spectrum.NewPreview(spec.Geometry)
@@ -63,7 +64,7 @@ func newImager(cfg Config, spec run.Spec, c clock.Run, tiles *spectrum.Tiles, lo
 			"limit", cfg.MaxPlaneBytes, "height", h, "width", w, "frame", spec.Geometry.String())
 	}
 	i := &imager{
-		cfg: cfg, spec: spec, clock: c, log: log, tiles: tiles, preview: preview, done: done,
+		cfg: cfg, spec: spec, clock: c, log: log, tiles: tiles, effort: e, preview: preview, done: done,
 		free: make(chan *transformer, cfg.Workers), closing: make(chan struct{}),
 	}
 	i.workers = append(i.workers, newTransformer(i, spatial, tiles.Values()))
@@ -109,6 +110,7 @@ func (i *imager) take(f link.Offered, newest, pictures bool, coverage SpatialCov
 		i.results.plan(now.Add(i.cfg.Every))
 	}
 	i.inWork.Add(1)
+	i.effort.work(1)
 	t.jobs <- j // it is free: there is room
 	return true
 }

@@ -46,7 +46,7 @@ type counts struct {
 }
 
 // newSession makes the plans for a run. The errors are the configuration's or the geometry's.
-func newSession(ctx context.Context, cfg Config, a link.Armed, r link.Receiver) (*session, error) {
+func newSession(ctx context.Context, cfg Config, a link.Armed, r link.Receiver, e *effort) (*session, error) {
 	log := cfg.Log.With("run", a.Spec.Run.Short())
 	tiles, err := spectrum.NewTiles(a.Spec.Geometry, cfg.Rows, cfg.Cols)
 	if err != nil {
@@ -57,7 +57,7 @@ func newSession(ctx context.Context, cfg Config, a link.Armed, r link.Receiver) 
 		cfg: cfg, armed: a, receiver: r, log: log, tiles: tiles, means: make([]float64, tiles.Values()), seen: newSeen(),
 		box: newOutbox(Batch{Run: a.Spec.Run, Member: cfg.Member, Rows: rows, Cols: cols}, cfg.QueueBytes),
 	}
-	if s.imager, err = newImager(cfg, a.Spec, a.Clock, tiles, log, s.finish); err != nil {
+	if s.imager, err = newImager(cfg, a.Spec, a.Clock, tiles, log, e, s.finish); err != nil {
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)

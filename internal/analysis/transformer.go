@@ -44,6 +44,7 @@ func (t *transformer) run() {
 		default:
 			i.results.plan(time.Time{}) // of the next frame then
 		}
+		i.effort.work(-1)
 		i.inWork.Done()
 		t.rest(time.Since(began))
 		i.free <- t
