@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -51,7 +52,7 @@ func awaitRest(ctx context.Context, counters string) {
 			return
 		}
 		var now []byte
-		if now, err = os.ReadFile(counters); string(now) == string(last) {
+		if now, err = os.ReadFile(counters); bytes.Equal(now, last) {
 			return
 		}
 		last = now
