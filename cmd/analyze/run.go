@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/nats-io/nats.go"
@@ -48,6 +49,8 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 	if err := analysis.LowerPriority(analysis.Niceness); err != nil {
 		logger.Warn("the analysis runs at the priority of the others", "error", err)
 	}
+	processors := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(processors)
 	book := refusal.New(logger)
 	cfg := member.Config{
 		Group: group, Camera: string(opts.Camera.Camera), Name: name, NATS: opts.NATS,
@@ -61,6 +64,10 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 		a, err := analysis.New(settings)
 		if err != nil {
 			return member.Work{}, &exit.Error{Code: exit.Usage, Err: err}
+		}
+		if n := a.Workers(); processors > 1 && n >= processors {
+			// Workers that have all threads keep the link waiting for ten milliseconds; the kernel would not.
+			runtime.GOMAXPROCS(processors + n)
 		}
 		return work(a), nil
 	})

@@ -48,6 +48,9 @@ func New(cfg Config) (*Analyzer, error) {
 	return &Analyzer{cfg: cfg, watch: watch, effort: &effort{watch: watch}, draining: make(chan struct{}), leaving: make(chan struct{})}, nil
 }
 
+// Workers is how many spatial spectra it computes at a time.
+func (a *Analyzer) Workers() int { return a.cfg.Workers }
+
 // Drain has Run return nil once the present run is over; without one, at once. It may be called more than once.
 func (a *Analyzer) Drain() { a.drain.Do(func() { close(a.draining) }) }
 
