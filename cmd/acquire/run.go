@@ -85,11 +85,16 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *n
 	transport := link.NATS(nc)
 	listener, err := link.Listen(link.ListenerConfig{
 		Transport: transport, Base: "sluice." + name, Timing: link.Timing{Heartbeat: opts.Heartbeat}, Groups: names,
-		Alive: shm.Alive(shmDir, name), Refusals: book, Logger: logger,
+		Alive: shm.Alive(shmDir, name), Lost: lost(opts), Refusals: book, Logger: logger,
 	})
 	if err != nil {
 		return err
 	}
+	listener, forget, err := distant(opts, listener, book, logger)
+	if err != nil {
+		return err
+	}
+	defer forget()
 	publisher := bus.NewPublisher(nc, name, "acquire")
 	herald := capture.NewHerald(publisher, logger)
 	dispatcher, err := dispatch.New(dispatch.Config{

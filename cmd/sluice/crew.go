@@ -108,7 +108,7 @@ func (c *crew) start(n config.NATS) error {
 	for i := range r.Writers {
 		name := fmt.Sprintf("writer-%d", i+1)
 		if err := c.member(name, "writer", &config.Writer{
-			Common: c.common(), NATS: n, Camera: r.Camera, Link: r.Link, Member: config.Member{Name: config.Name(name)}, Out: r.Out,
+			Common: c.common(), NATS: n, Camera: r.Camera, Link: r.Link, Member: config.LocalMember(name), Out: r.Out,
 		}); err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ func (c *crew) start(n config.NATS) error {
 	for i := range r.Analyzers {
 		name := fmt.Sprintf("analyze-%d", i+1)
 		if err := c.member(name, "analyze", &config.Analyze{
-			Common: c.common(), NATS: n, Camera: r.Camera, Link: r.Link, Member: config.Member{Name: config.Name(name)},
+			Common: c.common(), NATS: n, Camera: r.Camera, Link: r.Link, Member: config.LocalMember(name),
 			Analysis: r.Analysis,
 		}); err != nil {
 			return err
@@ -133,6 +133,7 @@ func (c *crew) start(n config.NATS) error {
 	}
 	c.acquire, err = c.launch("acquire", path, []string{"--camera=" + string(r.Camera.Camera)}, &config.Acquire{
 		Common: c.common(), NATS: n, Camera: r.Camera, Link: r.Link, Capture: capture,
+		Streams: config.LocalStreams(r.HungAfter),
 	})
 	return err
 }

@@ -95,7 +95,7 @@ func newTransport(ctx context.Context, dir, camera string, frame []byte, slots i
 				return nil, err
 			}
 			m := link.NewMember(link.MemberConfig{ //nolint:contextcheck // a membership lives until its Close
-				Dialer:  link.NewDialer(link.DialerConfig{Transport: link.NATS(theirs), Base: base, Carrier: shm.Carrier{}.Name()}),
+				Dialer:  link.NewDialer(link.DialerConfig{Transport: link.NATS(theirs), Base: base, Carrier: link.SharedMemory}),
 				Carrier: shm.Carrier{Dir: dir}, Join: link.Join{Group: group, Name: fmt.Sprintf("%s-%d", group, i)},
 			})
 			t.members = append(t.members, m)

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/dispatch"
+	"github.com/sluicedaq/sluice/internal/link"
 )
 
 // statusPeriod is how often the status is published.
@@ -168,7 +170,7 @@ func (c *Controller) members(s *session) []bus.Member {
 			state = "hung"
 		}
 		b := bus.Member{
-			Name: m.Name, Group: m.Group, Policy: string(m.Policy), Host: j.Host, PID: j.PID, Carrier: "shm", State: state, Primary: m.Primary,
+			Name: m.Name, Group: m.Group, Policy: string(m.Policy), Host: j.Host, PID: j.PID, Carrier: cmp.Or(m.Carrier, link.SharedMemory), State: state, Primary: m.Primary,
 			HeldBytes: m.HeldBytes, HeldFrames: uint64(m.HeldFrames), Skipped: h.Skipped, Redelivered: m.Redelivered, Restarts: m.Restarts,
 			BufferBytes: max(0, m.BufferBytes),
 			Work:        bus.Work{Frames: h.Frames, Bytes: h.Bytes, Busy: h.Busy, Starved: h.Starved, Blocked: h.Blocked},

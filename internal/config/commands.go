@@ -1,6 +1,9 @@
 package config
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Acquire are the options of the acquire process.
 type Acquire struct {
@@ -8,9 +11,18 @@ type Acquire struct {
 	NATS
 	Camera
 	Link
+	Streams
 	Capture
 	Start    bool `name:"start" help:"Begin a run at once, and end with it."`
 	Restarts int  `name:"restarts" hidden:"" help:"How often a supervisor has started this process again."`
+}
+
+// Validate refuses to give members up that may only be slow.
+func (a Acquire) Validate() error {
+	if a.Lost < a.HungAfter {
+		return fmt.Errorf("--lost-after: %s is less than --hung-after, %s", a.Lost, a.HungAfter)
+	}
+	return nil
 }
 
 // Writer are the options of the writer process.

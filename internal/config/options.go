@@ -43,10 +43,31 @@ func (l Link) Validate() error {
 	return nil
 }
 
-// Member is what a writer or an analyser calls itself.
+// Streams are how acquire reaches members on other hosts.
+type Streams struct {
+	Way      Way           `name:"link" default:"auto" placeholder:"auto|shm|jetstream" help:"Which members may join: auto and jetstream let in those of other hosts, whose pixels go through JetStream, shm only those of this host (${default})."`
+	Bytes    ByteSize      `name:"stream-bytes" default:"256MiB" placeholder:"SIZE" help:"The limit on the bytes of frames on their way to members with the policy lossless on other hosts, and in their hands: the stream's MaxBytes (${default})."`
+	Storage  Storage       `name:"stream-storage" default:"memory" placeholder:"memory|file" help:"Where the broker keeps the stream (${default})."`
+	Replicas Replicas      `name:"stream-replicas" default:"1" placeholder:"1|3|5" help:"On how many servers of a cluster the stream lies (${default})."`
+	Lost     time.Duration `name:"lost-after" default:"15s" placeholder:"TIME" help:"A member of another host that is silent for this long counts as dead: its shards go to others (${default})."`
+}
+
+// LocalStreams are the options of an acquire whose members are all on its host. hung is its --hung-after.
+func LocalStreams(hung time.Duration) Streams {
+	return Streams{Way: WaySlab, Bytes: 256 << 20, Storage: StorageMemory, Replicas: 1, Lost: 3 * hung}
+}
+
+// LocalMember is a member of that name on acquire's host.
+func LocalMember(name string) Member {
+	return Member{Way: WaySlab, Receive: 64 << 20, Name: Name(name)}
+}
+
+// Member is what a writer or an analyser calls itself, and how it gets its pixels.
 type Member struct {
-	Name     Name `name:"name" placeholder:"NAME" help:"This process's name among the camera's members (default: its group and process id)."`
-	Restarts int  `name:"restarts" hidden:"" help:"How often a supervisor has started this process again."`
+	Way      Way      `name:"link" default:"auto" placeholder:"auto|shm|jetstream" help:"How pixels come: out of acquire's slab, through JetStream, or auto, by JetStream where the slab can't be opened (${default})."`
+	Receive  ByteSize `name:"receive-buffer" default:"64MiB" placeholder:"SIZE" help:"Memory for frames that come through JetStream; two frames at least (${default})."`
+	Name     Name     `name:"name" placeholder:"NAME" help:"This process's name among the camera's members (default: its group and process id)."`
+	Restarts int      `name:"restarts" hidden:"" help:"How often a supervisor has started this process again."`
 }
 
 // NameIn is the member's name: that of its group with the process id where none was given.

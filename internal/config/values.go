@@ -80,6 +80,48 @@ func (o *SpectrumOf) UnmarshalText(text []byte) error {
 	return oneOf((*string)(o), string(text), "newest", "all")
 }
 
+// Way is how pixels come to members.
+type Way string
+
+// The ways.
+const (
+	WayAuto      Way = "auto"
+	WaySlab      Way = "shm"
+	WayJetStream Way = "jetstream"
+)
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (w *Way) UnmarshalText(text []byte) error {
+	return oneOf((*string)(w), string(text), string(WayAuto), string(WaySlab), string(WayJetStream))
+}
+
+// Storage is where a stream lies.
+type Storage string
+
+// The storages.
+const (
+	StorageMemory Storage = "memory"
+	StorageFile   Storage = "file"
+)
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *Storage) UnmarshalText(text []byte) error {
+	return oneOf((*string)(s), string(text), string(StorageMemory), string(StorageFile))
+}
+
+// Replicas is on how many servers a stream lies: an odd number, so that a majority is one.
+type Replicas int
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (r *Replicas) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "1", "3", "5":
+		*r = Replicas(text[0] - '0')
+		return nil
+	}
+	return fmt.Errorf("%w: %q is none of 1, 3, 5", ErrValue, text)
+}
+
 // Window is the name of a window function.
 type Window string
 

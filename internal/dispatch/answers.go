@@ -27,6 +27,10 @@ func (r *runState) answered(m *member, a link.Ready) {
 		r.d.cfg.Refusals.Note(refusal.Message, fmt.Errorf("%w: a path of %d bytes", link.ErrProtocol, len(a.Path)), "member", m.name)
 		return
 	}
+	if a.Carrier != "" && a.Carrier != link.SharedMemory && a.Carrier != link.JetStream {
+		r.d.cfg.Refusals.Note(refusal.Message, fmt.Errorf("%w: a carrier of %d bytes", link.ErrProtocol, len(a.Carrier)), "member", m.name)
+		return
+	}
 	m.answer = a
 	if a.Error != "" {
 		m.ready, m.failed = false, a.Error

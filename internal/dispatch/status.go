@@ -30,6 +30,8 @@ type Account struct {
 // MemberAccount is one member as the dispatcher sees it.
 type MemberAccount struct {
 	Name, Group string
+	// Carrier is how the run's pixels come to it, empty before it has agreed to a run.
+	Carrier     string
 	Peer        link.Peer
 	Policy      link.Policy
 	Primary     bool
@@ -100,7 +102,7 @@ func (d *Dispatcher) Members() []MemberAccount {
 			Name: m.name, Group: d.cfg.Groups[m.group].Name, Policy: d.cfg.Groups[m.group].Policy, Peer: m.conn.Peer(), Ready: m.ready,
 			Primary: d.run != nil && d.run.head[m.group] == m.name,
 			Hung:    m.hung(now, d.cfg.Hung), Failed: m.failed, Redelivered: m.redelivered, Restarts: m.restarts,
-			BufferBytes: m.answer.BufferBytes,
+			BufferBytes: m.answer.BufferBytes, Carrier: m.answer.Carrier,
 		})
 	}
 	if d.run == nil {

@@ -61,6 +61,7 @@ type conn struct {
 	health    func() Health // what its heartbeats say; nil says nothing
 	room      *room         // for the packets that it keeps; nil has no end
 	book      *refusal.Book
+	away      bool // its process is on another host: only its silence can say that it is dead
 
 	// What follows is the receiving goroutine's alone.
 	taken []message

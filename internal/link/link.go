@@ -70,6 +70,9 @@ type Join struct {
 	Claims []Claim      `json:"claims,omitempty"`
 	// Restarts counts how often the member's supervisor has started it again.
 	Restarts int `json:"restarts,omitempty"`
+	// Carriers are the ways on which the member can take pixels; none means the slab alone. A member that can take
+	// them by JetStream need not live on acquire's host.
+	Carriers []string `json:"carriers,omitempty"`
 }
 
 // Welcome is acquire's answer to Join: JSON on the wire. The connection stands, or Refused says why not.
@@ -97,7 +100,7 @@ type Armed struct {
 	// NeedBytes is the free space that the run will need on the writers' disk, 0 where that is not known or
 	// not to be asked for. The primary refuses the run where there is less.
 	NeedBytes uint64 `json:"need_bytes,omitempty"`
-	// Clock is what the frames' HostNS are of. A member of another host has no use for it.
+	// Clock is what the frames' HostNS are of. A consumer whose pixels come from another host gets the zero one.
 	Clock clock.Run `json:"clock"`
 }
 
@@ -115,6 +118,10 @@ type Ready struct {
 	// BufferBytes is the memory that the member takes for this run beyond what every run takes: buffers for pixels, the
 	// planes of a transform, series.
 	BufferBytes int64 `json:"buffer_bytes,omitempty"`
+	// Carrier is the way that the member has found to the run's pixels; empty is the slab. Window is how many frames it
+	// has memory for, where they are brought to it.
+	Carrier string `json:"carrier,omitempty"`
+	Window  int    `json:"window,omitempty"`
 }
 
 // End is the body of frames.KindEnd: no frame from Captured on exists.

@@ -26,6 +26,9 @@ type ListenerConfig struct {
 	// Alive reports whether the process behind a join still lives, where that can be known for certain; nil
 	// where it can't.
 	Alive func(Join) bool
+	// Lost is how long a member that takes pixels by JetStream, and of which Alive knows nothing, may be silent before
+	// it counts as dead; 0 lets none in.
+	Lost time.Duration
 	// AlivePeriod is how often Alive is asked (250 ms).
 	AlivePeriod time.Duration
 	// Refusals takes down what is not taken; nil is nobody.
@@ -45,9 +48,11 @@ type listener struct {
 
 	mu     sync.Mutex // guards what follows
 	conns  map[uint64]*conn
-	past   map[uint64]bool // numbers of connections that are over: a late repeat of their request is no new one
-	order  []uint64        // of past, as a ring
+	asked  map[string]time.Time // when processes whose name is in use asked for it first, by nonce
+	past   map[uint64]bool      // numbers of connections that are over: a late repeat of their request is no new one
+	order  []uint64             // of past, as a ring
 	closed bool
+	up     time.Time // since when this end could hear its members
 }
 
 var _ Listener = (*listener)(nil)
@@ -74,7 +79,7 @@ func Listen(cfg ListenerConfig) (Listener, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	l := &listener{
 		cfg: cfg, accepted: make(chan *conn, maxMembers), stop: stop, ended: make(chan struct{}),
-		conns: map[uint64]*conn{}, past: map[uint64]bool{}, room: newRoom(sharedBytes),
+		conns: map[uint64]*conn{}, past: map[uint64]bool{}, asked: map[string]time.Time{}, room: newRoom(sharedBytes), up: time.Now(),
 	}
 	for _, s := range []struct {
 		subject string
@@ -87,7 +92,7 @@ func Listen(cfg ListenerConfig) (Listener, error) {
 		}
 		l.undo = append(l.undo, undo)
 	}
-	if cfg.Alive != nil {
+	if cfg.Alive != nil || cfg.Lost > 0 {
 		l.working.Go(func() { l.watch(ctx) })
 	}
 	return l, nil
@@ -199,6 +204,7 @@ func (l *listener) admit(j Join) (c *conn, fresh bool, err error) {
 		return nil, false, fmt.Errorf("there is no group %q: the groups are %s", j.Group, strings.Join(l.cfg.Groups, ", "))
 	}
 	alive := l.cfg.Alive == nil || l.cfg.Alive(j)
+	away := l.cfg.Lost > 0 && (l.cfg.Alive == nil || !alive) && slices.Contains(j.Carriers, JetStream)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -221,7 +227,7 @@ func (l *listener) admit(j Join) (c *conn, fresh bool, err error) {
 	if len(l.accepted) == cap(l.accepted) { // nobody accepts while members join again and again
 		return nil, false, errBusy
 	}
-	if err := l.free(j, alive); err != nil {
+	if err := l.free(j, alive || away); err != nil {
 		return nil, false, err
 	}
 	l.replace(j)
@@ -231,6 +237,7 @@ func (l *listener) admit(j Join) (c *conn, fresh bool, err error) {
 	c = newConn(j.Conn, ends{
 		transport: l.cfg.Transport, subject: downSubject(l.cfg.Base, j.Name), timing: l.cfg.Timing, room: l.room, book: l.cfg.Refusals,
 	}, Peer{Join: j})
+	c.away = away
 	l.conns[j.Conn] = c
 	l.working.Go(c.keep)
 	return c, true, nil
@@ -240,8 +247,19 @@ func (l *listener) admit(j Join) (c *conn, fresh bool, err error) {
 // that does not live: a stranger's, who could take frames until that is seen. l.mu is held.
 func (l *listener) free(j Join, alive bool) error {
 	for _, c := range l.conns {
-		if old := c.join; old.Name == j.Name && old.Nonce != j.Nonce && old.PID != j.PID && l.cfg.Alive != nil && l.cfg.Alive(old) {
-			return fmt.Errorf("the name %q is taken by process %d", j.Name, old.PID)
+		old := c.join
+		if old.Name != j.Name || old.Nonce == j.Nonce {
+			continue
+		}
+		taken := fmt.Errorf("the name %q is taken by process %d", j.Name, old.PID)
+		if c.away {
+			if err := l.vacant(c, j, taken); err != nil {
+				return err
+			}
+			continue
+		}
+		if old.PID != j.PID && l.cfg.Alive != nil && l.cfg.Alive(old) {
+			return taken
 		}
 	}
 	if !alive {
@@ -263,30 +281,6 @@ func (l *listener) replace(j Join) {
 		}
 		c.fail(why)
 		l.forget(c)
-	}
-}
-
-// watch ends the connections of processes that have died.
-func (l *listener) watch(ctx context.Context) {
-	tick := time.NewTicker(l.cfg.AlivePeriod)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		l.mu.Lock()
-		live := make([]*conn, 0, len(l.conns))
-		for _, c := range l.conns {
-			live = append(live, c)
-		}
-		l.mu.Unlock()
-		for _, c := range live {
-			if c.Err() == nil && !l.cfg.Alive(c.join) {
-				c.fail(ErrPeerDead)
-			}
-		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluicedaq/sluice/internal/clock"
 	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/slab"
@@ -40,11 +41,13 @@ type Member struct {
 	policy  Policy   // of the group in that run
 	mapping Mapping  // nil between runs
 	offers  []frames.Offer
-	given   []Mapping // of runs that are over for the consumer once it asks for the next delivery
+	rest    []frames.Offer // of offers, what was not turned into frames yet
+	given   []Mapping      // of runs that are over for the consumer once it asks for the next delivery
 
 	mu      sync.Mutex // guards what follows
 	out     Conn       // conn, as Release sees it
 	pending []reply
+	ways    ways
 
 	kick    chan struct{}
 	stop    context.CancelFunc
@@ -56,6 +59,12 @@ type reply struct {
 	kind    frames.Kind
 	body    []byte
 	records int
+}
+
+// ways is how the pixels of the newest run come that could be mapped.
+type ways struct {
+	run frames.RunID
+	way Way
 }
 
 // maxRecords is how many records go into one packet: it stays far below any broker's limit.
@@ -86,6 +95,15 @@ func (m *Member) Next(ctx context.Context) (Delivery, error) {
 				return Delivery{}, err
 			}
 		}
+		if len(m.rest) > 0 {
+			if list := m.take(ctx); len(list) > 0 {
+				return Delivery{Kind: frames.KindFrames, Frames: list}, nil
+			}
+			if ctx.Err() != nil {
+				return Delivery{}, ctx.Err()
+			}
+			continue
+		}
 		kind, body, err := m.conn.Receive(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -108,6 +126,7 @@ func (m *Member) Next(ctx context.Context) (Delivery, error) {
 
 func (m *Member) join(ctx context.Context) error {
 	j := m.cfg.Join
+	j.Carriers = m.cfg.Carrier.Names()
 	if m.cfg.Claims != nil {
 		j.Run, j.Claims = m.cfg.Claims()
 	}
@@ -128,6 +147,7 @@ func (m *Member) leave() {
 	m.mu.Unlock()
 	m.conn.Close()
 	m.conn = nil
+	m.rest = nil // comes again
 }
 
 // open checks a message and makes a delivery of it; one of Kind 0 has nothing in it for the consumer.
@@ -140,12 +160,17 @@ func (m *Member) open(ctx context.Context, kind frames.Kind, body []byte) (Deliv
 		if err = decode(kind, body, d.Armed); err == nil {
 			err = m.arm(ctx, d.Armed)
 		}
+		if err == nil && m.mapping.Way().Window > 0 { // acquire's host has another clock
+			d.Armed.Clock = clock.Run{}
+		}
 	case frames.KindAssign:
 		d.Assign, err = frames.DecodeAssignments(nil, body)
 	case frames.KindFrames:
-		d.Frames, err = m.frames(body)
-		if len(d.Frames) == 0 {
-			d.Kind = 0
+		d.Kind = 0 // the next look is for them
+		if m.offers, err = frames.DecodeOffers(m.offers[:0], body); err == nil && m.mapping == nil {
+			err = fmt.Errorf("%w: %d frames of no run", ErrProtocol, len(m.offers))
+		} else if err == nil {
+			m.rest = m.offers
 		}
 	case frames.KindLosses:
 		d.Losses, err = frames.DecodeLossRecords(nil, body)
@@ -187,6 +212,9 @@ func (m *Member) arm(ctx context.Context, a *Armed) error {
 		return err
 	}
 	m.spec, m.policy = a.Spec, a.Policy
+	m.mu.Lock()
+	m.ways = ways{a.Spec.Run, m.mapping.Way()}
+	m.mu.Unlock()
 	return nil
 }
 
@@ -206,7 +234,7 @@ func (m *Member) giveUp() {
 	if m.mapping != nil {
 		m.given = append(m.given, m.mapping)
 	}
-	m.mapping, m.spec = nil, run.Spec{}
+	m.mapping, m.spec, m.rest = nil, run.Spec{}, nil
 }
 
 // unmap frees what was given up, and with it memory that the next run's slab needs.
@@ -219,17 +247,11 @@ func (m *Member) unmap() error {
 	return errors.Join(errs...)
 }
 
-// frames makes frames of offers. A stale offer is a frame that was released before, or reclaimed.
-func (m *Member) frames(body []byte) ([]Offered, error) {
-	var err error
-	if m.offers, err = frames.DecodeOffers(m.offers[:0], body); err != nil {
-		return nil, err
-	}
-	if m.mapping == nil {
-		return nil, fmt.Errorf("%w: %d frames of no run", ErrProtocol, len(m.offers))
-	}
-	list := make([]Offered, 0, len(m.offers))
-	m.mapping.Frames(m.offers, func(o frames.Offer, f *frames.Frame, err error) {
+// take makes frames of the offers that wait, of as many as have their pixels here; it waits for the first, and asks for it
+// again where it does not come. A stale offer is a frame that was released before, or reclaimed.
+func (m *Member) take(ctx context.Context) []Offered {
+	list := make([]Offered, 0, len(m.rest))
+	n := m.mapping.Frames(ctx, m.rest, func(o frames.Offer, f *frames.Frame, err error) {
 		switch {
 		case err == nil:
 			list = append(list, Offered{Offer: o, Frame: f})
@@ -242,7 +264,13 @@ func (m *Member) frames(body []byte) ([]Offered, error) {
 			}
 		}
 	})
-	return list, nil
+	if n == 0 && ctx.Err() == nil {
+		if err := m.conn.Send(frames.KindMissing, frames.AppendOffer(nil, m.rest[0])); err != nil {
+			n = len(m.rest) // the link is gone: they come again
+		}
+	}
+	m.rest = m.rest[n:]
+	return list
 }
 
 // Release implements Receiver.
@@ -287,12 +315,26 @@ func (m *Member) Seal(a frames.Assignment) {
 
 // Report implements Receiver.
 func (m *Member) Report(kind frames.Kind, body any) {
+	if r, ok := body.(Ready); ok {
+		body = m.terms(r)
+	}
 	text, err := json.Marshal(body)
 	if err != nil {
 		m.cfg.Logger.Error("report lost", "kind", kind, "error", err)
 		return
 	}
 	m.queue(kind, maxRecords, func(b []byte) []byte { return append(b, text...) })
+}
+
+// terms adds to the answer to Armed how the run's pixels come.
+func (m *Member) terms(r Ready) Ready {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r.Error == "" && r.Run == m.ways.run {
+		r.Carrier, r.Window = m.ways.way.Carrier, m.ways.way.Window
+		r.BufferBytes += m.ways.way.Bytes
+	}
+	return r
 }
 
 // queue adds n records to the batch that goes out next: it is small when the link is idle and grows with load.

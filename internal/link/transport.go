@@ -27,19 +27,38 @@ func upSubject(base, name string) string { return base + ".link.up." + name }
 
 func downSubject(base, name string) string { return base + ".link.down." + name }
 
+// The names of the carriers.
+const (
+	SharedMemory = "shm"       // the slab, mapped
+	JetStream    = "jetstream" // messages, for who cannot map the slab
+)
+
 // Carrier is a consumer's way from offers to pixels.
 type Carrier interface {
-	// Name is "shm" or "jetstream".
-	Name() string
+	// Names are those of the ways that Open may take, for [Join].
+	Names() []string
 	// Open makes the run's frames reachable. It refuses what it cannot trust.
 	Open(ctx context.Context, a Armed) (Mapping, error)
 }
 
+// Way is how the pixels of a run come to a member.
+type Way struct {
+	Carrier string
+	// Window is how many frames a member has memory of its own for, and Bytes how much that is: 0 where frames lie in
+	// memory that acquire's host shares.
+	Window int
+	Bytes  int64
+}
+
 // Mapping is an open run of a Carrier.
 type Mapping interface {
-	// Frames turns offers into frames and calls each for every one, in order. An error wrapping slab.ErrStale means
-	// that the frame is not there any more; any other that the offer breaks the protocol.
-	Frames(offers []frames.Offer, each func(frames.Offer, *frames.Frame, error))
+	// Frames turns offers into frames and calls each for every one, in order, up to the first whose pixels are on their
+	// way; it returns for how many. Where that is none it has waited, for a while or until ctx ended: acquire may be
+	// asked for them then. An error wrapping slab.ErrStale means that the frame is not there any more; any other that
+	// the offer breaks the protocol.
+	Frames(ctx context.Context, offers []frames.Offer, each func(frames.Offer, *frames.Frame, error)) int
+	// Way says how pixels come.
+	Way() Way
 	// Close frees the mapping; frames made from it must not be read any more.
 	Close() error
 }

@@ -17,6 +17,8 @@ const (
 	maxPath   = 4096 // bytes of a path
 	maxReason = 1024 // bytes of a reason in words; longer ones are cut
 	maxClaims = 1024
+	// maxCarriers is more than there are.
+	maxCarriers = 8
 	// maxShardFrames is the store's bound of K, MaxSeq what no run reaches: at a million frames a second it would last
 	// for a hundred thousand years.
 	maxShardFrames = 1 << 20
@@ -39,6 +41,14 @@ func (j Join) valid() error {
 	if j.PID < 0 || j.Restarts < 0 || j.Conn == 0 || len(j.Claims) > maxClaims {
 		return fmt.Errorf("%w: %s asks to join as process %d under connection %d with %d claims after %d restarts",
 			ErrProtocol, j.Name, j.PID, j.Conn, len(j.Claims), j.Restarts)
+	}
+	if len(j.Carriers) > maxCarriers {
+		return fmt.Errorf("%w: %d carriers", ErrProtocol, len(j.Carriers))
+	}
+	for _, c := range j.Carriers {
+		if err := text("a carrier's name", c, maxWord); err != nil {
+			return err
+		}
 	}
 	return errors.Join(text("a group's name", j.Group, maxWord), text("a host's name", j.Host, maxHost), text("a nonce", j.Nonce, maxWord))
 }

@@ -33,10 +33,13 @@ const (
 
 // Config is what a member's process needs to be one.
 type Config struct {
-	Group     string
-	Camera    string
-	Name      string
-	NATS      config.NATS
+	Group  string
+	Camera string
+	Name   string
+	NATS   config.NATS
+	// Way is how pixels come, Receive the memory for those that come through JetStream.
+	Way       config.Way
+	Receive   config.ByteSize
 	Heartbeat time.Duration
 	Restarts  int // how often a supervisor has started this process again
 	// Silence is how long a process that shall go waits for an acquire that says nothing any more (default 10 s, at least
@@ -113,9 +116,9 @@ func serve(ctx, asked context.Context, hard <-chan struct{}, cfg Config, nc *nat
 	m := link.NewMember(link.MemberConfig{ //nolint:contextcheck // a membership lives until its Close
 		Dialer: link.NewDialer(link.DialerConfig{
 			Transport: link.NATS(nc), Base: "sluice." + cfg.Camera, Timing: link.Timing{Heartbeat: cfg.Heartbeat},
-			Carrier: shm.Carrier{}.Name(), Health: work.Health, Refusals: cfg.Refusals,
+			Health: work.Health, Refusals: cfg.Refusals,
 		}),
-		Carrier: shm.Carrier{Dir: shmDir},
+		Carrier: cfg.carrier(),
 		Join:    link.Join{Group: cfg.Group, Name: cfg.Name, PID: os.Getpid(), Host: host, Nonce: rand.Text(), Restarts: cfg.Restarts},
 		Claims:  work.Claims,
 		Camera:  cfg.Camera, Refusals: cfg.Refusals, Logger: cfg.Logger,

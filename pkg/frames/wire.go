@@ -26,6 +26,7 @@ const (
 	KindSealed   Kind = 36 // Assignments: shards that are complete and renamed
 	KindFinished Kind = 37 // JSON: the answer to KindFinish
 	KindFailed   Kind = 38 // JSON: the member cannot go on
+	KindMissing  Kind = 39 // Offers whose pixels have not come to a member on another host
 
 	KindHeartbeat Kind = 64 // JSON, never numbered: the sender's state
 	KindReset     Kind = 65 // no body, never numbered: the receiver does not know this connection

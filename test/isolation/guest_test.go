@@ -37,7 +37,7 @@ func join(t *testing.T, nc *nats.Conn, camera, name string, take func(g *guest, 
 		t.Fatal(err)
 	}
 	g := &guest{presence: presence, Member: link.NewMember(link.MemberConfig{
-		Dialer:  link.NewDialer(link.DialerConfig{Transport: link.NATS(nc), Base: "sluice." + camera, Carrier: shm.Carrier{}.Name()}),
+		Dialer:  link.NewDialer(link.DialerConfig{Transport: link.NATS(nc), Base: "sluice." + camera, Carrier: link.SharedMemory}),
 		Carrier: shm.Carrier{Dir: "/dev/shm"},
 		Join:    link.Join{Group: "analyze", Name: name, PID: os.Getpid(), Host: host, Nonce: rand.Text()},
 	})}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -50,12 +51,30 @@ func (p *Programs) Start(t *testing.T, name string, args ...string) *Running {
 // one for what it runs in the foreground.
 func (p *Programs) StartWith(t *testing.T, env []string, name string, args ...string) *Running {
 	t.Helper()
-	r := &Running{cmd: p.Command(t.Context(), name, args...), done: make(chan struct{})}
-	r.cmd.Env = append(r.cmd.Env, env...)
+	cmd := p.Command(t.Context(), name, args...)
+	cmd.Env = append(cmd.Env, env...)
+	return start(t, cmd)
+}
+
+// StartUnder starts a program by another command, which must become it: "ip netns exec", "unshare -m".
+func (p *Programs) StartUnder(t *testing.T, under []string, name string, args ...string) *Running {
+	t.Helper()
+	cmd := p.Command(t.Context(), name, args...)
+	path, err := exec.LookPath(under[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Path, cmd.Args = path, slices.Concat(under, []string{cmd.Path}, args)
+	return start(t, cmd)
+}
+
+func start(t *testing.T, cmd *exec.Cmd) *Running {
+	t.Helper()
+	r := &Running{cmd: cmd, done: make(chan struct{})}
 	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := r.cmd.Start(); err != nil {
-		t.Fatalf("%s %q: %v", name, args, err)
+		t.Fatalf("%q: %v", cmd.Args, err)
 	}
 	go func() {
 		defer close(r.done)

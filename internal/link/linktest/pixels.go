@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -86,7 +87,14 @@ func (k *kit) join(c *consumer, a link.Armed) link.Delivery {
 	if err := <-accepted; err != nil {
 		k.Fatal(err)
 	}
-	k.Cleanup(func() { c.acquire.Close() })
+	acquire := c.acquire
+	k.Cleanup(func() { acquire.Close() })
+	c.Report(frames.KindReady, link.Ready{Run: a.Spec.Run}) // a carrier may tell acquire's end by it where pixels go
+	if kind, body, err := c.acquire.Receive(k.ctx); err != nil || kind != frames.KindReady {
+		k.Fatalf("kind %d, %s, %v; want ready", kind, body, err)
+	} else if ready := (link.Ready{}); json.Unmarshal(body, &ready) != nil || ready.Error != "" {
+		k.Fatalf("the run is refused: %s", body)
+	}
 	if d.Armed.Spec.Run != a.Spec.Run || d.Armed.Slab != a.Slab || d.Armed.Policy != a.Policy || d.Armed.Spec.Geometry != a.Spec.Geometry {
 		k.Errorf("armed with %+v, want %+v", d.Armed, a)
 	}
@@ -228,7 +236,9 @@ func badOffers(k *kit) {
 		k.Error(err)
 	}
 	src.Reclaim(good)
-	if err := f.Intact(); !errors.Is(err, frames.ErrReclaimed) {
+	if err := f.Intact(); k.Copies && err != nil {
+		k.Errorf("a copy of its own: %v", err)
+	} else if !k.Copies && !errors.Is(err, frames.ErrReclaimed) {
 		k.Errorf("its slot was taken: %v, want ErrReclaimed", err)
 	}
 	k.offer(c, good) // stale by now
@@ -252,9 +262,20 @@ func takenBack(k *kit) {
 	o := src.Put(4, noise(4, a.Spec.Geometry.FrameBytes()))
 	src.Reclaim(o)
 	k.offer(c, o)
-	k.send(c.acquire, frames.KindEvent, "next")
-	k.delivery(c, frames.KindEvent)
+	ctx, cancel := context.WithCancel(k.ctx)
+	nothing := make(chan error)
+	go func() {
+		d, err := c.Next(ctx)
+		if err == nil {
+			err = fmt.Errorf("delivery of kind %d", d.Kind)
+		}
+		nothing <- err
+	}()
 	kind, body, err := c.acquire.Receive(k.ctx)
+	cancel()
+	if err := <-nothing; !errors.Is(err, context.Canceled) {
+		k.Errorf("the consumer got a %v", err)
+	}
 	if err != nil || kind != frames.KindReleases {
 		k.Fatalf("kind %d, %v; want a release", kind, err)
 	}
@@ -287,14 +308,17 @@ func runs(k *kit) {
 		what  string
 		spoil func(*link.Armed)
 	}{
+		{"without shards", other(func(a *link.Armed) { a.Spec.ShardFrames = 0 })},
+		{"without a geometry", other(func(a *link.Armed) { a.Spec.Geometry.Height = -1 })},
+		{"without a policy", other(func(a *link.Armed) { a.Policy = "" })},
 		{"of another run", func(a *link.Armed) { a.Spec.Run = frames.NewRunID() }},
 		{"elsewhere", other(func(a *link.Armed) { a.Slab = "/etc/passwd" })},
 		{"of other geometry", other(func(a *link.Armed) { a.Spec.Geometry.Width++ })},
 		{"of another camera", other(func(a *link.Armed) { a.Spec.Camera = "cam99" })},
-		{"without shards", other(func(a *link.Armed) { a.Spec.ShardFrames = 0 })},
-		{"without a geometry", other(func(a *link.Armed) { a.Spec.Geometry.Height = -1 })},
-		{"without a policy", other(func(a *link.Armed) { a.Policy = "" })},
 	} {
+		if k.Copies && i >= 3 { // who has no slab before it can't tell
+			break
+		}
 		a := first.Armed()
 		bad.spoil(&a)
 		text := mustJSON(a)
@@ -320,6 +344,10 @@ func runs(k *kit) {
 
 	k.send(c.acquire, frames.KindArmed, string(mustJSON(second.Armed())))
 	k.delivery(c, frames.KindArmed)
+	c.Report(frames.KindReady, link.Ready{Run: second.Armed().Spec.Run})
+	if kind, _, err := c.acquire.Receive(k.ctx); err != nil || kind != frames.KindReady {
+		k.Fatalf("kind %d, %v; want ready", kind, err)
+	}
 	k.offer(c, second.Put(0, noise(2, size)))
 	got := k.delivery(c, frames.KindFrames).Frames
 	if p, err := got[0].Frame.Pixels(); err != nil || !bytes.Equal(p, noise(2, size)) {

@@ -31,6 +31,10 @@ type World struct {
 	// process's death cannot be known.
 	Announce func(name string) (leave func())
 	Alive    func(link.Join) bool
+	// Listen puts a carrier's part of acquire in front of its door; nil where it has none.
+	Listen func(link.Listener) link.Listener
+	// Copies is set where a member has a frame's pixels in memory of its own.
+	Copies bool
 	// Source is acquire's side of a run; nil where a carrier's frames are tested elsewhere.
 	Source func() Source
 }
@@ -125,6 +129,9 @@ func (k *kit) listen(f *Faults) link.Listener {
 	})
 	if err != nil {
 		k.Fatal(err)
+	}
+	if k.Listen != nil {
+		l = k.Listen(l)
 	}
 	k.Cleanup(func() { l.Close() })
 	return l

@@ -11,12 +11,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
-
-	"github.com/sluicedaq/sluice/internal/link"
-	"github.com/sluicedaq/sluice/internal/link/linktest"
-	"github.com/sluicedaq/sluice/internal/run"
-	"github.com/sluicedaq/sluice/internal/slab"
-	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 func TestMain(m *testing.M) {
@@ -87,61 +81,4 @@ func (b *broker) connect(t testing.TB) *nats.Conn {
 		<-closed
 	})
 	return nc
-}
-
-func testSpec(width, height int) run.Spec {
-	return run.Spec{
-		Run: frames.NewRunID(), Camera: "cam0", ShardFrames: 8, Store: "s", Codec: "none",
-		Geometry: frames.Geometry{Height: height, Width: width, Channels: 1, Dtype: frames.Uint8},
-	}
-}
-
-// source is acquire's side of a slab.
-type source struct {
-	t    testing.TB
-	dir  string
-	slab *slab.Slab
-}
-
-var _ linktest.Source = (*source)(nil)
-
-func newSource(t testing.TB, dir string, spec run.Spec, slots int) *source {
-	t.Helper()
-	s, err := slab.Create(slab.Config{Dir: dir, Spec: spec, Slots: slots})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Remove(); err != nil {
-			t.Error(err)
-		}
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return &source{t, dir, s}
-}
-
-func (s *source) Armed() link.Armed {
-	return link.Armed{Spec: s.slab.Spec(), Slab: s.slab.Path(), Policy: link.Lossless, Primary: "w0"}
-}
-
-func (s *source) Carrier() link.Carrier { return Carrier{Dir: s.dir} }
-
-func (s *source) Put(seq uint64, pixels []byte) frames.Offer {
-	slot, ok := s.slab.Take()
-	if !ok {
-		s.t.Fatal("no slot is free")
-	}
-	copy(s.slab.Pixels(slot), pixels)
-	h := frames.Header{Seq: seq, FrameID: seq + 7, DeviceNS: int64(seq) * 3, HostNS: int64(seq)*3 + 1}
-	return s.slab.Commit(slot, h, 1).Offer(slot, 5)
-}
-
-func (s *source) Reclaim(o frames.Offer) {
-	s.slab.Let(int(o.Slot), 0)
-	s.slab.Free(int(o.Slot))
-	if slot, ok := s.slab.Take(); !ok || slot != int(o.Slot) {
-		s.t.Fatalf("took slot %d, want %d", slot, o.Slot)
-	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/slab"
+	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 // Carrier maps slabs below Dir.
@@ -18,8 +19,8 @@ type Carrier struct {
 
 var _ link.Carrier = Carrier{}
 
-// Name implements link.Carrier.
-func (Carrier) Name() string { return "shm" }
+// Names implements link.Carrier.
+func (Carrier) Names() []string { return []string{link.SharedMemory} }
 
 // Open implements link.Carrier.
 func (c Carrier) Open(_ context.Context, a link.Armed) (link.Mapping, error) {
@@ -32,7 +33,18 @@ func (c Carrier) Open(_ context.Context, a link.Armed) (link.Mapping, error) {
 		return nil, fmt.Errorf("%w: the slab holds frames of %s of camera %s in shards of %d, the run has %s of %s in shards of %d",
 			link.ErrProtocol, got.Geometry, got.Camera, got.ShardFrames, want.Geometry, want.Camera, want.ShardFrames)
 	}
-	return v, nil
+	return mapping{v}, nil
 }
 
-var _ link.Mapping = (*slab.View)(nil)
+type mapping struct{ *slab.View }
+
+var _ link.Mapping = mapping{}
+
+// Frames implements link.Mapping.
+func (m mapping) Frames(_ context.Context, offers []frames.Offer, each func(frames.Offer, *frames.Frame, error)) int {
+	m.View.Frames(offers, each)
+	return len(offers)
+}
+
+// Way implements link.Mapping.
+func (mapping) Way() link.Way { return link.Way{Carrier: link.SharedMemory} }

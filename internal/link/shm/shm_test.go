@@ -25,8 +25,7 @@ func world(t *testing.T, transport func() link.Transport) linktest.World {
 		},
 		Alive: Alive(dir, "cam0"),
 		Source: func() linktest.Source {
-			spec := testSpec(61, 41)
-			return newSource(t, dir, spec, 12)
+			return linktest.NewSlabSource(t, dir, Carrier{Dir: dir}, linktest.Spec(61, 41), 12)
 		},
 	}
 }
@@ -52,14 +51,14 @@ func TestConformanceNATS(t *testing.T) {
 // A run that is over leaves nothing mapped behind.
 func TestMappingGoes(t *testing.T) {
 	dir := t.TempDir()
-	src := newSource(t, dir, testSpec(64, 64), 2)
+	src := linktest.NewSlabSource(t, dir, Carrier{Dir: dir}, linktest.Spec(64, 64), 2)
 	mapped := func() bool {
 		maps, err := os.ReadFile("/proc/self/maps")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(string(maps)) {
-			if strings.Contains(line, src.slab.Path()) && strings.Contains(line, " r--s ") {
+			if strings.Contains(line, src.Slab.Path()) && strings.Contains(line, " r--s ") {
 				return true
 			}
 		}

@@ -1,0 +1,141 @@
+package hosts_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/store"
+	"github.com/sluicedaq/sluice/internal/vfs"
+	"github.com/sluicedaq/sluice/pkg/frames"
+	"github.com/sluicedaq/sluice/test/programs"
+)
+
+// limit bounds every wait.
+const limit = 2 * time.Minute
+
+// elsewhere is what makes a program one of another host: it has shared memory of its own.
+var elsewhere = []string{"unshare", "-m", "sh", "-c", `mount -t tmpfs -o size=16m none /dev/shm && exec "$0" "$@"`}
+
+// station is a camera with a broker that has JetStream.
+type station struct {
+	*programs.Station
+	t      *testing.T
+	url    string // of the broker
+	port   int
+	source string
+	frames int
+	status *programs.Messages[bus.Status]
+	full   *programs.Messages[bus.Backpressure]
+	events *programs.Messages[bus.Event]
+}
+
+func newStation(t *testing.T, camera, source string, n int) *station {
+	t.Helper()
+	s := &station{Station: programs.NewStation(t, bin, camera), t: t, source: source, frames: n}
+	// On all addresses: some programs are on another network.
+	opts := server.Options{Host: "0.0.0.0", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir()}
+	b, err := server.NewServer(&opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Start()
+	t.Cleanup(func() {
+		b.Shutdown()
+		b.WaitForShutdown()
+	})
+	if !b.ReadyForConnections(limit) {
+		t.Fatal("the NATS server does not start")
+	}
+	s.port = b.Addr().(*net.TCPAddr).Port
+	s.url = fmt.Sprintf("nats://127.0.0.1:%d", s.port)
+	s.status = programs.Listen[bus.Status](t, s.url, "sluice."+s.Camera+".status")
+	s.full = programs.Listen[bus.Backpressure](t, s.url, "sluice."+s.Camera+".backpressure")
+	s.events = programs.Listen[bus.Event](t, s.url, "sluice."+s.Camera+".events")
+	return s
+}
+
+// acquire begins the run.
+func (s *station) acquire(args ...string) *programs.Running {
+	s.t.Helper()
+	return bin.Start(s.t, "acquire", append([]string{
+		"--nats", s.url, "--camera", s.Camera, "--source", s.source, "--frames", strconv.Itoa(s.frames), "--store", "t.ome.zarr", "--start",
+		"--member-timeout", "60s",
+	}, args...)...)
+}
+
+// member starts a writer or an analyser under another command, with the broker at an address.
+func (s *station) member(under []string, address, program, name string, args ...string) *programs.Running {
+	s.t.Helper()
+	args = append([]string{"--nats", fmt.Sprintf("nats://%s:%d", address, s.port), "--camera", s.Camera, "--name", name}, args...)
+	if program == "writer" {
+		args = append(args, "--out", s.Out)
+	}
+	if len(under) == 0 {
+		return bin.Start(s.t, program, args...)
+	}
+	return bin.StartUnder(s.t, under, program, args...)
+}
+
+// carries waits until a member's pixels come in the given way, and some have.
+func (s *station) carries(name, carrier string) {
+	s.t.Helper()
+	s.status.Wait(s.t, limit, fmt.Sprintf("%s gets frames by %s", name, carrier), func(st bus.Status) bool {
+		m := programs.Member(st, name)
+		return m.Carrier == carrier && m.Frames > 0
+	})
+}
+
+// finish waits for acquire's end, and compares every frame with what the camera made.
+func (s *station) finish(a *programs.Running) {
+	s.t.Helper()
+	if r := a.Wait(s.t); r.Code != 0 {
+		s.t.Fatalf("acquire ended with %d\n%s", r.Code, r.Stderr)
+	}
+	path := filepath.Join(s.Out, "t.ome.zarr")
+	r := bin.Run(s.t, "sluice", "verify", path, "--json")
+	var v programs.Verification
+	r.LastLine(s.t, &v)
+	if n := uint64(s.frames); !v.OK || v.Captured != n || v.Written != n || v.Lost != 0 {
+		s.t.Errorf("verify says %+v; want %d frames written, none lost", v, n)
+	}
+	reader, err := store.OpenReader(vfs.OS{}, path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer reader.Close()
+	if states := programs.CheckPrefix(s.t, reader, s.source, programs.Ledger(s.t, path)); states[frames.Durable] != uint64(s.frames) {
+		s.t.Errorf("the frames are %v", states)
+	}
+	s.NothingLeft()
+}
+
+// leave has a member go, and checks that it does so in order.
+func (s *station) leave(m *programs.Running) {
+	s.t.Helper()
+	m.Signal(s.t, terminate)
+	if r := m.Wait(s.t); r.Code != 0 {
+		s.t.Errorf("a member ended with %d\n%s", r.Code, r.Stderr)
+	}
+}
+
+// told is every event, for the message of a test that fails.
+func (s *station) told() string {
+	var b strings.Builder
+	for _, e := range s.events.All() {
+		text, err := json.Marshal(e)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s\n", text)
+	}
+	return b.String()
+}
