@@ -32,7 +32,7 @@ SOAK_OUT ?= .cache/soak
 SWEEP    ?= ^(TestSweep|TestSweepRecover|TestSweepVerify|TestCrashes|TestRecoverIsKilled|TestVerifyFindsEveryFlippedBit)$$
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-opencv deps-opencv test test-opencv test-readers race lint lint-opencv fuzz chaos sweep recover-bench compare-kill isolation soak bench bench-machine demo clean
+.PHONY: help build build-opencv deps-opencv test test-opencv test-readers test-rules race lint lint-opencv fuzz chaos sweep recover-bench compare-kill isolation soak bench bench-machine demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ test-opencv: $(TESTCOUNT) ## the tests of the OpenCV build: real video against F
 test-readers: $(TESTCOUNT) ## read stores back with zarrita, chunks with c-blosc and zstd (needs node, npm, python3, libblosc1, libzstd1)
 	npm ci --prefix test/readers --no-audit --no-fund --loglevel=error
 	CGO_ENABLED=0 $(TESTCOUNT) -tags readers ./test/readers/...
+
+test-rules: ## try deploy/prometheus and the dashboard's queries in Prometheus' own engine (loads its modules)
+	CGO_ENABLED=0 go test -C tools/rules -count 1 ./...
 
 race: $(TESTCOUNT) ## what runs in a test's own process, under the race detector; sweeps meet a tenth (needs a C compiler)
 	CGO_ENABLED=1 $(TESTCOUNT) -race -short $(RACE_PKGS)

@@ -21,6 +21,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/exit"
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/link/shm"
+	"github.com/sluicedaq/sluice/internal/metrics"
 	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/speed"
 	"github.com/sluicedaq/sluice/internal/supervise"
@@ -57,16 +58,22 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 		return err
 	}
 	defer unwatch()
+	board := metrics.NewBoard(string(opts.Camera.Camera), true)
+	numbers, err := metrics.Start(ctx, opts.Metrics.Metrics, board, logger)
+	if err != nil {
+		return err
+	}
+	defer numbers.Close()
 	book := refusal.New(logger)
 	nc, err := bus.Connect(ctx, bus.Options{NATS: opts.NATS, Process: "acquire", Log: logger, Refusals: book})
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	return serve(ctx, hard, opts, nc, speed.Path(getenv), book, logger)
+	return serve(ctx, hard, opts, nc, speed.Path(getenv), board, book, logger)
 }
 
-func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *nats.Conn, speeds string, book *refusal.Book, logger *slog.Logger) error {
+func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *nats.Conn, speeds string, board *metrics.Board, book *refusal.Book, logger *slog.Logger) error {
 	name := string(opts.Camera.Camera)
 	host, err := os.Hostname()
 	if err != nil {
@@ -112,7 +119,7 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *n
 		},
 		Logger: logger, Restarts: opts.Restarts, Heartbeat: opts.Heartbeat, Continue: opts.Restarts > 0 || opts.Start, Host: host,
 		Present: func() []string { return shm.Present(shmDir, name) }, Refusals: book,
-		Speeds: speed.Open(speeds, host),
+		Speeds: speed.Open(speeds, host), Told: board.Camera,
 	})
 
 	// What serves the run outlives the wish to stop, until the run has drained.

@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/sluicedaq/sluice/internal/broker"
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/exit"
 	"github.com/sluicedaq/sluice/internal/interrupt"
+	"github.com/sluicedaq/sluice/internal/metrics"
 	"github.com/sluicedaq/sluice/internal/monitor"
 	runpkg "github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/pkg/frames"
@@ -145,6 +149,15 @@ func (r *runCmd) prepare(p *process) error {
 
 // record starts everything, has the run done and stops everything. The summary is nil where there was no run.
 func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) (summary *runpkg.Summary, err error) {
+	board := metrics.NewBoard(string(r.Camera.Camera), false)
+	numbers, err := metrics.Start(ctx, r.Metrics.Metrics, board, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer numbers.Close()
+	if numbers != nil {
+		screen.Say("metrics at " + numbers.URL() + "/metrics")
+	}
 	crew, err := newCrew(r, p, screen)
 	if err != nil {
 		return nil, err
@@ -174,6 +187,9 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 		return nil, stopped(ctx, err)
 	}
 	defer nc.Close()
+	if _, err := nc.Subscribe(bus.StatusSubject(string(r.Camera.Camera)), func(m *nats.Msg) { board.Message(m.Data) }); err != nil {
+		return nil, fmt.Errorf("following the status: %w", err)
+	}
 	client := bus.NewClient(nc, string(r.Camera.Camera))
 	if err := vacant(ctx, client, string(r.Camera.Camera)); err != nil {
 		return nil, stopped(ctx, err)

@@ -50,7 +50,7 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 	}
 	cfg := member.Config{
 		Group: group, Camera: string(opts.Camera.Camera), Name: name, NATS: opts.NATS,
-		Way: opts.Way, Receive: opts.Receive, Heartbeat: opts.Heartbeat, Restarts: opts.Restarts, Logger: logger, Refusals: book,
+		Way: opts.Way, Receive: opts.Receive, Heartbeat: opts.Heartbeat, Restarts: opts.Restarts, Logger: logger, Refusals: book, Metrics: opts.Metrics,
 	}
 	return member.Run(ctx, hard, getenv, cfg, func(nc *nats.Conn) (member.Work, error) {
 		return member.Work{

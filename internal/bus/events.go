@@ -46,6 +46,15 @@ const (
 	EventFault           Kind = "fault"            // Code
 )
 
+// Kinds are all kinds.
+func Kinds() []Kind {
+	return []Kind{
+		EventArmed, EventStarted, EventShardSealed, EventMemberJoined, EventMemberLost, EventMemberHung, EventMemberRestarted,
+		EventFramesLost, EventPaused, EventResumed, EventCameraStalled, EventCameraFailed, EventDiskLow, EventRefused, EventStopping,
+		EventDrained, EventFinished, EventFault,
+	}
+}
+
 // Event is something that happened to the camera or its run. Text says it in one line for people; of the
 // other fields those of its kind are set.
 type Event struct {

@@ -91,7 +91,7 @@ func newService(ctx context.Context, nc *nats.Conn, role, camera, process string
 	}
 	svc, err := micro.AddService(nc, micro.Config{
 		Name: "sluice-" + role, Version: config.Version(), Description: "Sluice's " + role + " of camera " + camera,
-		Metadata: map[string]string{"camera": camera, "process": process, "host": host, "pid": strconv.Itoa(os.Getpid())},
+		Metadata: map[string]string{"camera": camera, "process": process, "host": host, "pid": strconv.Itoa(os.Getpid()), "software": config.Software()},
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("registering the service sluice-%s: %w", role, err)

@@ -22,6 +22,11 @@ const (
 	StateFault    State = "fault"    // something needs a person: see the reason
 )
 
+// States are all states.
+func States() []State {
+	return []State{StateIdle, StateArming, StateWaiting, StateRunning, StatePaused, StateDraining, StateFault}
+}
+
 // BudgetState is how full the budget is.
 type BudgetState string
 
@@ -31,6 +36,19 @@ const (
 	BudgetThrottled BudgetState = "throttled" // above the high watermark
 	BudgetFull      BudgetState = "full"      // at the limit
 )
+
+// BudgetStates are all states of a budget.
+func BudgetStates() []BudgetState { return []BudgetState{BudgetOpen, BudgetThrottled, BudgetFull} }
+
+// The states of a member, as acquire sees it.
+const (
+	MemberLive   = "live"
+	MemberHung   = "hung"   // silent
+	MemberFailed = "failed" // it said that it cannot go on with this run
+)
+
+// MemberStates are all states of a member.
+func MemberStates() []string { return []string{MemberLive, MemberHung, MemberFailed} }
 
 // Status is acquire's account of the camera. It is published once a second and is control.status' result.
 type Status struct {
@@ -58,6 +76,9 @@ type Status struct {
 	InFlight     uint64            `json:"in_flight"` // captured, neither durable nor ledgered
 	Lost         uint64            `json:"lost"`
 	LostByReason map[string]uint64 `json:"lost_by_reason,omitempty"`
+	// Analyzed and Skipped are the frames that the analysers have released and those that they were not given.
+	Analyzed uint64 `json:"analyzed"`
+	Skipped  uint64 `json:"skipped"`
 	// ReadableUntilSeq is the seq up to which a reader finds the store complete.
 	ReadableUntilSeq uint64 `json:"readable_until_seq"`
 
@@ -66,6 +87,12 @@ type Status struct {
 	Members []Member `json:"members,omitempty"`
 	// Latency is from capture to release, since acquire was started last.
 	Latency *run.Latency `json:"latency,omitempty"`
+	// Times are from capture to release too, of all runs since acquire was started last.
+	Times *run.Histogram `json:"times,omitempty"`
+
+	// Events counts the events by kind since acquire was started last.
+	Events map[Kind]uint64 `json:"events,omitempty"`
+
 	LastRun *run.Summary `json:"last_run,omitempty"`
 }
 
@@ -100,7 +127,7 @@ type Member struct {
 	Host    string `json:"host"`
 	PID     int    `json:"pid"`
 	Carrier string `json:"carrier"`
-	State   string `json:"state"` // "live", "hung" or "lost"
+	State   string `json:"state"` // one of MemberStates
 	Primary bool   `json:"primary,omitempty"`
 
 	HeldBytes  int64  `json:"held_bytes"`
@@ -153,6 +180,11 @@ type MemberStatus struct {
 	Joined     bool `json:"joined"` // whether acquire has it as a member
 	// Refused counts what the member did not take from others, by kind, since it was started.
 	Refused map[refusal.Kind]uint64 `json:"refused,omitempty"`
-	Work                            // of the run
-	Writer  *WriterStatus           `json:"writer,omitempty"`
+	// LastSync is when a writer's disk has confirmed something last, absent where it has not since the process was started.
+	LastSync *time.Time `json:"last_sync,omitempty"`
+	// SyncTimes and DurableTimes are a writer's: of a sync, and from capture to durable, of all runs since it was started.
+	SyncTimes    *run.Histogram `json:"sync_times,omitempty"`
+	DurableTimes *run.Histogram `json:"durable_times,omitempty"`
+	Work                        // of the run
+	Writer       *WriterStatus  `json:"writer,omitempty"`
 }

@@ -44,6 +44,8 @@ type Config struct {
 	Speeds *speed.Book
 	// Refusals are acquire's, for the status.
 	Refusals *refusal.Book
+	// Told gets each status that is published, also where nobody hears it. It may be nil.
+	Told func(bus.Status)
 }
 
 // Controller answers the control service of one camera. Its methods may be called concurrently. Run makes it work.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type Herald struct {
 	news []news
 	n    map[frames.RunID]func() uint64 // gives the number of a run's next event
 	lost map[lossKind]*lossSum
+	told map[bus.Kind]uint64 // events
 	kick chan struct{}
 	idle chan struct{} // closed when news is empty and nothing is being told
 }
@@ -38,9 +40,16 @@ type news struct {
 
 // NewHerald returns a Herald; Run makes it work.
 func NewHerald(p *bus.Publisher, logger *slog.Logger) *Herald {
-	h := &Herald{publisher: p, logger: logger, n: map[frames.RunID]func() uint64{}, lost: map[lossKind]*lossSum{}, kick: make(chan struct{}, 1), idle: make(chan struct{})}
+	h := &Herald{publisher: p, logger: logger, n: map[frames.RunID]func() uint64{}, lost: map[lossKind]*lossSum{}, told: map[bus.Kind]uint64{}, kick: make(chan struct{}, 1), idle: make(chan struct{})}
 	close(h.idle)
 	return h
+}
+
+// Counts are the events so far by kind.
+func (h *Herald) Counts() map[bus.Kind]uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.told)
 }
 
 // LogTo sets who takes events' lines. It is called before Run.
@@ -158,6 +167,9 @@ func (h *Herald) publish(n news) {
 		return
 	}
 	h.mu.Lock()
+	if !n.over {
+		h.told[n.event.Kind]++
+	}
 	next := h.n[n.run]
 	if n.over {
 		delete(h.n, n.run)

@@ -65,6 +65,9 @@ func (c *Controller) publish(ctx context.Context) {
 		if err := c.cfg.Publisher.Status(s.Run, &s); err != nil {
 			c.cfg.Logger.Debug("status not published", "error", err)
 		}
+		if c.cfg.Told != nil {
+			c.cfg.Told(s)
+		}
 	}
 }
 
@@ -75,7 +78,7 @@ func (c *Controller) status(measure bool) bus.Status {
 	st := bus.Status{
 		State: c.state, Since: c.since, Reason: c.reason, Software: config.Software(), PID: os.Getpid(),
 		Restarts: c.cfg.Restarts, Goroutines: runtime.NumGoroutine(), Refused: c.cfg.Refusals.Counts(),
-		LastRun: c.last,
+		LastRun: c.last, Times: c.cfg.Dispatcher.Times(), Events: c.cfg.Herald.Counts(),
 	}
 	select {
 	case <-c.looked:
@@ -103,6 +106,7 @@ func (c *Controller) status(measure bool) bus.Status {
 		st.LostByReason[reason.String()] = n
 		st.Lost += n
 	}
+	st.Analyzed, st.Skipped = a.Released["analyze"], a.Skipped
 	st.Latency = c.cfg.Dispatcher.Latency()
 	first, _, _, _ := s.slab.Last()
 	st.Rate = c.rate(s, a, first, measure)
@@ -162,12 +166,12 @@ func (c *Controller) members(s *session) []bus.Member {
 	out := make([]bus.Member, 0, len(list))
 	for _, m := range list {
 		j, h := m.Peer.Join, m.Peer.Health
-		state := "live"
+		state := bus.MemberLive
 		switch {
 		case m.Failed != "":
-			state = "failed"
+			state = bus.MemberFailed
 		case m.Hung:
-			state = "hung"
+			state = bus.MemberHung
 		}
 		b := bus.Member{
 			Name: m.Name, Group: m.Group, Policy: string(m.Policy), Host: j.Host, PID: j.PID, Carrier: cmp.Or(m.Carrier, link.SharedMemory), State: state, Primary: m.Primary,

@@ -10,6 +10,7 @@ type Acquire struct {
 	Common
 	NATS
 	Camera
+	Metrics
 	Link
 	Streams
 	Capture
@@ -30,6 +31,7 @@ type Writer struct {
 	Common
 	NATS
 	Camera
+	Metrics
 	Link
 	Member
 	Out string `name:"out" placeholder:"DIR" help:"The folder in which stores are made. It is the only one that this process writes to."`
@@ -48,6 +50,7 @@ type Analyze struct {
 	Common
 	NATS
 	Camera
+	Metrics
 	Link
 	Member
 	Analysis
@@ -57,6 +60,7 @@ type Analyze struct {
 type Run struct {
 	NATS
 	Camera
+	Metrics
 	Link
 	Capture
 	Analysis

@@ -24,6 +24,11 @@ type NATS struct {
 	ConnectTimeout time.Duration `name:"connect-timeout" default:"10s" placeholder:"TIME" help:"How long to try to reach the NATS server at first (${default})."`
 }
 
+// Metrics says where a process shows its numbers.
+type Metrics struct {
+	Metrics Address `name:"metrics" placeholder:"HOST:PORT" help:"Serve metrics for Prometheus at http://HOST:PORT/metrics, and /healthz; a port alone is one of 127.0.0.1 (default: no listener)."`
+}
+
 // Camera names the camera.
 type Camera struct {
 	Camera Name `name:"camera" default:"cam0" placeholder:"NAME" help:"The camera's name: a NATS subject token and part of paths (${default})."`

@@ -87,6 +87,7 @@ func (r *runState) release(m *member, rel frames.Release, now int64) (freed int6
 	rec, _ = r.slab.Record(slot)
 	if freed = r.let(slot, m.group); freed > 0 && !rel.Outcome.Lost() {
 		r.latency.add(rec, now)
+		r.d.times.Add(time.Duration(now - rec.HostNS))
 	}
 	return freed, rec, true
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/refusal"
+	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -49,6 +50,8 @@ type Dispatcher struct {
 	changed chan struct{} // closed and renewed when a member joins, answers or goes
 	// past has the nonce of the newest process of each name, to tell a restart from a link that was lost.
 	past map[string]string
+	// times are how long frames took, of all runs.
+	times run.Histogram
 }
 
 // New returns a Dispatcher; Serve makes it work.

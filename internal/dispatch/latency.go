@@ -46,6 +46,14 @@ func (d *Dispatcher) Latency() *run.Latency {
 	}
 }
 
+// Times counts how long frames took from capture to release, of all runs since this process was started; nil where none
+// was released yet.
+func (d *Dispatcher) Times() *run.Histogram {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.times.Clone()
+}
+
 // ForgetLatency has Latency begin anew: who measures wants none of what was before.
 func (d *Dispatcher) ForgetLatency() {
 	d.mu.Lock()

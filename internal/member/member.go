@@ -17,6 +17,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/exit"
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/link/shm"
+	"github.com/sluicedaq/sluice/internal/metrics"
 	"github.com/sluicedaq/sluice/internal/refusal"
 	"github.com/sluicedaq/sluice/internal/slab"
 	"github.com/sluicedaq/sluice/internal/supervise"
@@ -48,6 +49,7 @@ type Config struct {
 	Logger  *slog.Logger
 	// Refusals takes down what the process does not take from others, for the status.
 	Refusals *refusal.Book
+	Metrics  config.Metrics
 }
 
 // Work is what a member does with its frames. All functions but Run may be called at any time, by several goroutines.
@@ -83,6 +85,12 @@ func Run(ctx context.Context, hard <-chan struct{}, getenv func(string) string, 
 		return err
 	}
 	defer unwatch()
+	board := metrics.NewBoard(cfg.Camera, true)
+	numbers, err := metrics.Start(ctx, cfg.Metrics.Metrics, board, cfg.Logger)
+	if err != nil {
+		return err
+	}
+	defer numbers.Close()
 	nc, err := bus.Connect(ctx, bus.Options{NATS: cfg.NATS, Process: cfg.Name, Log: cfg.Logger, Refusals: cfg.Refusals})
 	if err != nil {
 		return err
@@ -92,7 +100,7 @@ func Run(ctx context.Context, hard <-chan struct{}, getenv func(string) string, 
 	if err != nil {
 		return err
 	}
-	err = serve(ctx, asked, hard, cfg, nc, work)
+	err = serve(ctx, asked, hard, cfg, nc, board, work)
 	if nc.IsConnected() {
 		// The last messages get a moment to leave; a broker that goes first is no failure of ours.
 		if e := nc.FlushTimeout(flushTime); e != nil {
@@ -103,7 +111,7 @@ func Run(ctx context.Context, hard <-chan struct{}, getenv func(string) string, 
 }
 
 // serve works on runs until the work is done.
-func serve(ctx, asked context.Context, hard <-chan struct{}, cfg Config, nc *nats.Conn, work Work) error {
+func serve(ctx, asked context.Context, hard <-chan struct{}, cfg Config, nc *nats.Conn, board *metrics.Board, work Work) error {
 	presence, err := announce(ctx, cfg.Camera, cfg.Name)
 	if err != nil {
 		return err
@@ -144,7 +152,7 @@ func serve(ctx, asked context.Context, hard <-chan struct{}, cfg Config, nc *nat
 	})
 	g.Go(func() error { depart(ctx, asked, working, hard, stop, work, m, cfg.silence()); return nil })
 	g.Go(func() error {
-		status{bus.NewPublisher(nc, cfg.Camera, cfg.Name), cfg, work, m}.run(working)
+		status{bus.NewPublisher(nc, cfg.Camera, cfg.Name), board, cfg, work, m}.run(working)
 		return nil
 	})
 	err = g.Wait()

@@ -9,6 +9,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/link"
+	"github.com/sluicedaq/sluice/internal/metrics"
 	"github.com/sluicedaq/sluice/internal/usage"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -19,6 +20,7 @@ const statusEvery = time.Second
 // status publishes the member's own account.
 type status struct {
 	publisher *bus.Publisher
+	board     *metrics.Board
 	cfg       Config
 	work      Work
 	member    *link.Member
@@ -48,6 +50,7 @@ func (s status) run(ctx context.Context) {
 		if err := s.publisher.Member(run, m); err != nil {
 			s.cfg.Logger.Debug("a status is lost", "error", err)
 		}
+		s.board.Member(*m)
 	}
 }
 

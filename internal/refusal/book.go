@@ -29,6 +29,11 @@ const (
 	Dropped Kind = "dropped" // messages that came faster than the process took them
 )
 
+// Kinds are all kinds.
+func Kinds() []Kind {
+	return []Kind{Packet, Join, Unknown, Health, Message, Offer, Stale, Unkept, Request, Answer, Batch, Result, Dropped}
+}
+
 // sayEvery is how often a kind is logged at most.
 const sayEvery = time.Second
 

@@ -10,6 +10,7 @@ import (
 	"github.com/sluicedaq/sluice/internal/clock"
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/occupancy"
+	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/store"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -37,8 +38,11 @@ type meter struct {
 	clock   clock.Run
 	frames  uint64
 	bytes   uint64
-	told    link.Health // what was measured at the last look
-	looked  time.Time
+	// Of all runs.
+	syncTimes, durableTimes run.Histogram
+	lastSync                time.Time
+	told                    link.Health // what was measured at the last look
+	looked                  time.Time
 }
 
 func newMeter() *meter {
@@ -84,6 +88,8 @@ func (m *meter) synced(d time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	record(m.syncs, d)
+	m.syncTimes.Add(d)
+	m.lastSync = time.Now()
 }
 
 // done counts frames that are durable.
@@ -92,7 +98,9 @@ func (m *meter) done(fs []link.Offered, frameBytes int) {
 	defer m.mu.Unlock()
 	now := m.clock.Now()
 	for _, f := range fs {
-		record(m.durable, time.Duration(now-f.Offer.HostNS))
+		took := time.Duration(now - f.Offer.HostNS)
+		record(m.durable, took)
+		m.durableTimes.Add(took)
 	}
 	m.frames += uint64(len(fs))
 	m.bytes += uint64(len(fs)) * uint64(frameBytes)
@@ -126,6 +134,17 @@ func (m *meter) look() {
 	}
 	m.syncs.Rotate()
 	m.durable.Rotate()
+}
+
+// times adds to a status what is of all runs.
+func (m *meter) times(s *bus.MemberStatus) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.SyncTimes, s.DurableTimes = m.syncTimes.Clone(), m.durableTimes.Clone()
+	if at := m.lastSync; !at.IsZero() {
+		at = at.UTC()
+		s.LastSync = &at
+	}
 }
 
 // watchSpace keeps how much room the disk has, until the run is given up. Who asks for the writer's health must not wait
@@ -177,6 +196,7 @@ func (w *Writer) Status(h link.Health, s *bus.MemberStatus) frames.RunID {
 			DurableP50NS: h.DurableP50NS, DurableP99NS: h.DurableP99NS, Direct: h.Direct, Fallback: h.Fallback,
 		}
 	}
+	w.meter.times(s)
 	id, _ := w.Claims()
 	return id
 }

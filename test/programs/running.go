@@ -87,6 +87,9 @@ func start(t *testing.T, cmd *exec.Cmd) *Running {
 // PID is the program's process id.
 func (r *Running) PID() int { return r.cmd.Process.Pid }
 
+// Said is what it has written to stderr so far.
+func (r *Running) Said() string { return r.stderr.String() }
+
 // Done is closed when the program has ended.
 func (r *Running) Done() <-chan struct{} { return r.done }
 
