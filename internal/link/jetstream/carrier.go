@@ -61,7 +61,12 @@ func (c Carrier) Open(ctx context.Context, a link.Armed) (link.Mapping, error) {
 		return nil, fmt.Errorf("connect for pixels: %w", errors.Join(err, p.close()))
 	}
 	m := &mapping{carrier: c, names: names{c.Base}, policy: a.Policy, window: window, pool: p, nc: nc}
-	if err := m.begin(); err != nil {
+	cut, err := newCut(a.Spec.Geometry.FrameBytes(), nc.MaxPayload())
+	if err == nil {
+		m.batch = cut.batch()
+		err = m.begin()
+	}
+	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil

@@ -20,8 +20,10 @@ const (
 	// it: over a slow network one message may take longer.
 	patience        = time.Second
 	longestPatience = 16 * time.Second
-	// pullBatch is how many parts are asked for at a time. They are of frames that there is memory for.
-	pullBatch = 256
+	// pullBytes is about how much is asked for at a time, in at most pullBatch parts: a broker that can't get rid of more
+	// than its max_pending (64 MiB) cuts the connection.
+	pullBytes = 16 << 20
+	pullBatch = 512
 	// pullTime is how long a request for parts lasts, pullBeat how often the broker says meanwhile that it has it.
 	pullTime = 5 * time.Second
 	pullBeat = time.Second
@@ -35,6 +37,7 @@ type mapping struct {
 	names   names
 	policy  link.Policy
 	window  int
+	batch   int // parts that are asked for at a time
 	pool    *pool
 	nc      *nats.Conn
 	sub     *nats.Subscription
@@ -105,7 +108,7 @@ func (m *mapping) consume(ctx context.Context, js jetstream.JetStream) error {
 	if err != nil {
 		return err
 	}
-	parts, err := c.Messages(jetstream.PullMaxMessages(pullBatch), jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(pullBeat))
+	parts, err := c.Messages(jetstream.PullMaxMessages(m.batch), jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(pullBeat))
 	if err != nil {
 		return err
 	}

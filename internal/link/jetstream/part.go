@@ -92,6 +92,9 @@ func newCut(frame int, payload int64) (cut, error) {
 	return cut{frame: frame, size: size, count: (frame + size - 1) / size}, nil
 }
 
+// batch is how many parts are asked for at a time.
+func (c cut) batch() int { return min(max(pullBytes/c.size, 2), pullBatch) }
+
 // part is the i-th part of a frame.
 func (c cut) part(pixels []byte, i int) []byte {
 	return pixels[i*c.size : min((i+1)*c.size, c.frame)]
