@@ -65,7 +65,7 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 	}
 	defer numbers.Close()
 	book := refusal.New(logger)
-	nc, err := bus.Connect(ctx, bus.Options{NATS: opts.NATS, Process: "acquire", Log: logger, Refusals: book})
+	nc, err := bus.Connect(ctx, bus.Options{NATS: opts.NATS, Role: "acquire", Process: "acquire", Log: logger, Refusals: book})
 	if err != nil {
 		return err
 	}

@@ -181,7 +181,7 @@ func checkNATS(ctx context.Context, p *process, n config.NATS) finding {
 	case err != nil:
 		return finding{fails, name, err.Error()}
 	}
-	nc, err := bus.Connect(ctx, bus.Options{NATS: n, Process: "doctor", Log: p.log})
+	nc, err := bus.Connect(ctx, bus.Options{NATS: n, Role: "operator", Process: "doctor", Log: p.log})
 	if err != nil {
 		return finding{fails, name, err.Error()}
 	}

@@ -38,7 +38,7 @@ func (m *monitorCmd) run(ctx context.Context, p *process) error {
 			camera = e.Camera
 		}
 	}
-	nc, err := bus.Connect(ctx, bus.Options{NATS: n, Process: "monitor", Log: p.log})
+	nc, err := bus.Connect(ctx, bus.Options{NATS: n, Role: "monitor", Process: "monitor", Log: p.log})
 	if err != nil {
 		return err
 	}

@@ -182,7 +182,7 @@ func (r *runCmd) record(ctx context.Context, p *process, screen monitor.Screen) 
 	if err != nil {
 		return nil, stopped(ctx, err)
 	}
-	nc, err := bus.Connect(ctx, bus.Options{NATS: server, Process: "run", Log: crew.log})
+	nc, err := bus.Connect(ctx, bus.Options{NATS: server, Role: "operator", Process: "run", Log: crew.log})
 	if err != nil {
 		return nil, stopped(ctx, err)
 	}

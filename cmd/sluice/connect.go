@@ -40,5 +40,5 @@ func connect(ctx context.Context, p *process, n config.NATS, camera string) (*na
 	if err != nil {
 		return nil, err
 	}
-	return bus.Connect(ctx, bus.Options{NATS: n, Process: "operator", Log: p.log})
+	return bus.Connect(ctx, bus.Options{NATS: n, Role: "operator", Process: "operator", Log: p.log})
 }

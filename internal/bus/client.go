@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -76,10 +78,12 @@ func ask[Res any](ctx context.Context, c *Client, verb Verb, request any, limit 
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	msg, err := c.nc.RequestWithContext(ctx, ControlSubject(c.camera, verb), body)
+	msg, err := c.request(ctx, ControlSubject(c.camera, verb), body)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return result, exit.Errorf(exit.Unavailable, "%w: no acquire of camera %s is there to %s", ErrNoAnswer, c.camera, verb)
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return result, exit.Errorf(exit.Usage, "the NATS server does not let this user ask camera %s to %s", c.camera, verb)
 	case errors.Is(err, context.DeadlineExceeded):
 		return result, exit.Errorf(exit.Unavailable, "%w: acquire of camera %s did not answer %s in time", ErrNoAnswer, c.camera, verb)
 	case err != nil && ctx.Err() == nil && !c.nc.IsConnected():
@@ -105,4 +109,37 @@ func ask[Res any](ctx context.Context, c *Client, verb Verb, request any, limit 
 		return result, fmt.Errorf("reading the answer to %s: %w", verb, err)
 	}
 	return result, nil
+}
+
+// lookEvery is how often a request that waits looks for what the server says of it.
+const lookEvery = 100 * time.Millisecond
+
+// request is the connection's, and ends early when the server refuses it: it says so without saying whose request it was,
+// so that the words are held against the subject.
+func (c *Client) request(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	before := c.nc.LastError()
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			err := c.nc.LastError()
+			if err != before && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) { //nolint:errorlint // another one, not another kind
+				cancel(err)
+			}
+		}
+	})
+	msg, err := c.nc.RequestWithContext(ctx, subject, body)
+	if why := context.Cause(ctx); err != nil && errors.Is(why, nats.ErrPermissionViolation) {
+		err = why
+	}
+	cancel(nil)
+	looking.Wait()
+	return msg, err
 }

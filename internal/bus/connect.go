@@ -30,6 +30,7 @@ const (
 // Options says which broker to connect to and as whom.
 type Options struct {
 	config.NATS
+	Role    string // "acquire", "writer", "analyze", "operator" or "monitor": where answers go, unless NATSInbox says it
 	Process string // "acquire", "writer-1", …: the connection's name
 	Log     *slog.Logger
 	// Refusals takes down when messages come faster than they are taken; nil is nobody.
@@ -41,13 +42,13 @@ type Options struct {
 // Where NATS is empty, the broker is NATSFile's, else nats://127.0.0.1:4222. Errors wrap ErrNoBroker and have
 // the code exit.Usage.
 func Connect(ctx context.Context, o Options) (*nats.Conn, error) {
-	servers, user, password := o.NATS.NATS, "", ""
-	if servers == "" && o.NATSFile != "" {
+	servers, options := o.NATS.NATS, o.options()
+	if servers == "" && o.NATSFile != "" { // it says all that there is to know
 		e, err := ReadEndpoint(o.NATSFile)
 		if err != nil {
 			return nil, &exit.Error{Code: exit.Usage, Err: err}
 		}
-		servers, user, password = e.URL, e.User, e.Password
+		return o.dial(ctx, e.URL, append(options, nats.UserInfo(e.User, e.Password)))
 	}
 	if servers == "" {
 		servers = nats.DefaultURL
@@ -55,18 +56,16 @@ func Connect(ctx context.Context, o Options) (*nats.Conn, error) {
 	if err := checkURLs(servers); err != nil {
 		return nil, err
 	}
-	options := o.options()
-	if user != "" {
-		options = append(options, nats.UserInfo(user, password))
+	doors, err := o.doors()
+	if err != nil {
+		return nil, &exit.Error{Code: exit.Usage, Err: fmt.Errorf("%w: %w", ErrNoBroker, err)}
 	}
-	if o.NATSCreds != "" {
-		options = append(options, nats.UserCredentials(o.NATSCreds))
-	}
-	return dial(ctx, servers, options, o.ConnectTimeout)
+	options = append(options, doors...)
+	return o.dial(ctx, servers, options)
 }
 
 // dial tries until it succeeds, the failure is final or the time is over.
-func dial(ctx context.Context, servers string, options []nats.Option, limit time.Duration) (*nats.Conn, error) {
+func (o Options) dial(ctx context.Context, servers string, options []nats.Option) (*nats.Conn, error) {
 	began := time.Now()
 	delay := firstDelay
 	for attempt := 1; ; attempt++ {
@@ -75,10 +74,13 @@ func dial(ctx context.Context, servers string, options []nats.Option, limit time
 			return nc, nil
 		}
 		final := !temporary(err)
-		if final || time.Since(began)+delay > limit {
+		if final || time.Since(began)+delay > o.ConnectTimeout {
 			text := fmt.Sprintf("nobody answers after %s and %d attempts", time.Since(began).Round(time.Millisecond), attempt)
 			if final {
 				text = "refused"
+				if why := o.expired(time.Now()); why != nil && errors.Is(err, nats.ErrAuthorization) {
+					err = why
+				}
 			}
 			return nil, exit.Errorf(exit.Usage, "%w at %s: %s: %w", ErrNoBroker, redactURLs(servers), text, err)
 		}
@@ -96,7 +98,8 @@ func dial(ctx context.Context, servers string, options []nats.Option, limit time
 // temporary reports whether trying again may help.
 func temporary(err error) bool {
 	return !errors.Is(err, nats.ErrAuthorization) && !errors.Is(err, nats.ErrAuthExpired) &&
-		!errors.Is(err, nats.ErrNkeysNotSupported) && !errors.Is(err, nats.ErrSecureConnRequired)
+		!errors.Is(err, nats.ErrNkeysNotSupported) && !errors.Is(err, nats.ErrSecureConnRequired) && !errors.Is(err, nats.ErrSecureConnWanted) &&
+		!distrusted(err)
 }
 
 // options are the connection's, without address and credentials.
@@ -106,7 +109,11 @@ func (o Options) options() []nats.Option {
 		log = slog.New(slog.DiscardHandler)
 	}
 	often := &rate.Sometimes{Interval: time.Second}
-	return []nats.Option{
+	inbox := o.NATSInbox
+	if inbox == "" && o.Role != "" {
+		inbox = nats.InboxPrefix + o.Role
+	}
+	options := []nats.Option{
 		nats.Name("sluice " + o.Process),
 		nats.Timeout(dialTime),
 		nats.MaxReconnects(-1),
@@ -135,9 +142,19 @@ func (o Options) options() []nats.Option {
 				o.Refusals.Note(refusal.Dropped, err, "subject", subject)
 				return
 			}
-			often.Do(func() { log.Warn("NATS reports an error", "subject", subject, "error", err) })
+			level := slog.LevelWarn
+			if o.Role == "operator" || o.Role == "monitor" { // who is refused gets it as the error of what he asked for
+				level = slog.LevelDebug
+			}
+			often.Do(func() {
+				log.Log(context.Background(), level, "NATS reports an error", "subject", subject, "error", err)
+			})
 		}),
 	}
+	if inbox != "" {
+		options = append(options, nats.CustomInboxPrefix(inbox))
+	}
+	return options
 }
 
 // checkURLs refuses what can't be a list of NATS servers.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -19,9 +20,40 @@ type Common struct {
 // NATS says how to reach the broker.
 type NATS struct {
 	NATS           string        `name:"nats" placeholder:"URL" help:"The NATS server to use, nats://HOST:PORT; several with commas between them."`
+	NATSUser       string        `name:"nats-user" placeholder:"NAME" help:"The user at the NATS server; the password is in --nats-password-file, or in the environment."`
+	NATSPassword   string        `name:"nats-password" hidden:"" help:"The user's password; on a command line it is refused."`
+	NATSPassFile   string        `name:"nats-password-file" placeholder:"FILE" help:"A file with the user's password in its first line, read at each connection."`
 	NATSCreds      string        `name:"nats-creds" placeholder:"FILE" help:"A NATS credentials file."`
+	NATSNKey       string        `name:"nats-nkey" placeholder:"FILE" help:"A file with the seed of a NATS user's NKey."`
+	NATSCA         string        `name:"nats-ca" placeholder:"FILE" help:"The certificates (PEM) that the NATS server's must be signed by; with it, --nats-cert or --nats-server-name, TLS is a must."`
+	NATSCert       string        `name:"nats-cert" placeholder:"FILE" help:"A certificate (PEM) to show the NATS server, with --nats-key."`
+	NATSKey        string        `name:"nats-key" placeholder:"FILE" help:"The key (PEM) of --nats-cert."`
+	NATSServerName string        `name:"nats-server-name" placeholder:"NAME" help:"The name that the NATS server's certificate must have (default: the one in the URL)."`
+	NATSInbox      string        `name:"nats-inbox-prefix" placeholder:"PREFIX" help:"Where answers go, of which the NATS server may keep others away (default: _INBOX. and the role: acquire, writer, analyze, operator, monitor)."`
 	NATSFile       string        `name:"nats-file" placeholder:"FILE" hidden:"" help:"The file in which a local run's own broker says how to reach it."`
 	ConnectTimeout time.Duration `name:"connect-timeout" default:"10s" placeholder:"TIME" help:"How long to try to reach the NATS server at first (${default})."`
+}
+
+// Validate refuses credentials that contradict each other.
+func (n NATS) Validate() error {
+	ways := 0
+	for _, given := range []bool{n.NATSUser != "", n.NATSCreds != "", n.NATSNKey != ""} {
+		if given {
+			ways++
+		}
+	}
+	password := n.NATSPassword != "" || n.NATSPassFile != ""
+	switch {
+	case ways > 1:
+		return errors.New("--nats-user, --nats-creds and --nats-nkey are three ways to say who one is: give one")
+	case n.NATSPassword != "" && n.NATSPassFile != "":
+		return errors.New("--nats-password-file: the environment or the configuration has a password already")
+	case password != (n.NATSUser != ""):
+		return errors.New("--nats-user goes with a password, and a password with --nats-user")
+	case (n.NATSCert == "") != (n.NATSKey == ""):
+		return errors.New("--nats-cert and --nats-key go together")
+	}
+	return nil
 }
 
 // Metrics says where a process shows its numbers.

@@ -30,6 +30,11 @@ type Program struct {
 // *exit.Error with code 2 and one line that names the option and where it came from. After --help or
 // --version the error wraps ErrPrinted with exit code 0.
 func Parse(p Program) (command string, err error) {
+	for _, arg := range p.Args {
+		if name, _, _ := strings.Cut(arg, "="); name == "--nats-password" {
+			return "", exit.Errorf(exit.Usage, "--nats-password: everybody can read a command line: use --nats-password-file FILE or the variable %s", EnvName("nats-password"))
+		}
+	}
 	printed := false
 	origins := &resolver{getenv: p.Getenv, from: map[string]string{}}
 	options := append(kongOptions(),

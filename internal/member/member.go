@@ -91,7 +91,7 @@ func Run(ctx context.Context, hard <-chan struct{}, getenv func(string) string, 
 		return err
 	}
 	defer numbers.Close()
-	nc, err := bus.Connect(ctx, bus.Options{NATS: cfg.NATS, Process: cfg.Name, Log: cfg.Logger, Refusals: cfg.Refusals})
+	nc, err := bus.Connect(ctx, bus.Options{NATS: cfg.NATS, Role: cfg.Group, Process: cfg.Name, Log: cfg.Logger, Refusals: cfg.Refusals})
 	if err != nil {
 		return err
 	}
