@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -122,8 +123,12 @@ func (o Options) expired(now time.Time) error {
 	return fmt.Errorf("%w: the credentials in %s expired at %s", nats.ErrAuthExpired, o.NATSCreds, time.Unix(claims.Expires, 0).UTC().Format(time.RFC3339))
 }
 
-// distrusted reports whether a server's certificate is not one to be trusted.
+// distrusted reports whether one end does not trust the other's certificate: the server's is not one to be trusted, or
+// the server wants another of ours, or one at all.
 func distrusted(err error) bool {
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "remote error" { // an alert, as crypto/tls has it
+		return true
+	}
 	var verification *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError

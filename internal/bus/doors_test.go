@@ -243,6 +243,7 @@ func TestTLS(t *testing.T) {
 		door{"another's key", config.NATS{NATSCA: ca.file, NATSCert: user.file, NATSKey: ownKey}, "tls: private key does not match public key"},
 	)
 	knock(t, serverOf(t, server.Options{TLSConfig: mutual, TLSTimeout: 10, TLSVerify: true}), nil,
+		door{"without one", config.NATS{NATSCA: ca.file}, "refused: remote error: tls: certificate required"},
 		door{"with a certificate", config.NATS{NATSCA: ca.file, NATSCert: user.file, NATSKey: userKey}, ""},
 	)
 	knock(t, serverOf(t, server.Options{}), nil,
