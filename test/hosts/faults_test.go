@@ -48,3 +48,24 @@ func TestAcquireKilled(t *testing.T) {
 	s.whole()
 	s.leave(far)
 }
+
+// TestStoppedAnalyser: an analyser of another host that is stopped with a frame in its hands costs the writers nothing.
+func TestStoppedAnalyser(t *testing.T) {
+	t.Parallel()
+	s := newStation(t, "stopped", "sim:?width=512&height=512&dtype=uint16&fps=50&pattern=hash", 400)
+	far := s.member(elsewhere, "127.0.0.1", "writer", "w-far")
+	seen := s.member(elsewhere, "127.0.0.1", "analyze", "a-far")
+	a := s.acquire("--require", "writer,analyze", "--shard-frames", "25", "--budget", "128MiB")
+	s.carries("w-far", "jetstream")
+	s.carries("a-far", "jetstream")
+	seen.Signal(t, syscall.SIGSTOP)
+	s.finish(a)
+	seen.Signal(t, syscall.SIGCONT)
+	for _, b := range s.full.All() {
+		if b.To == bus.BudgetFull {
+			t.Errorf("the budget was full: %+v", b)
+		}
+	}
+	s.leave(far)
+	s.leave(seen)
+}

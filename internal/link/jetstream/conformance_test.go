@@ -17,7 +17,9 @@ func base() string { return "sluice.cam-" + strings.ToLower(rand.Text()[:8]) }
 // newFeeder is acquire's end of the carrier, for the time of a test.
 func newFeeder(t testing.TB, b *brokers, c Config) *Feeder {
 	t.Helper()
-	c.Connect = b.dial
+	if c.Connect == nil {
+		c.Connect = b.dial
+	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = 64 << 20
 	}

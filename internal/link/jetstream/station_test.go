@@ -8,6 +8,8 @@ import (
 	"os"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/link/linktest"
 	"github.com/sluicedaq/sluice/internal/run"
@@ -27,7 +29,14 @@ type station struct {
 // newStation opens acquire's door to members of the group writer. A slab has the run's frames.
 func newStation(t testing.TB, b *brokers, spec run.Spec, slots int, c Config) *station {
 	t.Helper()
-	s := &station{t: t, b: b, base: base()}
+	return newStationAt(t, b, base(), b.dial, spec, slots, c)
+}
+
+// newStationAt is newStation for a camera whose pixels go out on a connection of the test's own.
+func newStationAt(t testing.TB, b *brokers, camera string, dial dial, spec run.Spec, slots int, c Config) *station {
+	t.Helper()
+	s := &station{t: t, b: b, base: camera}
+	c.Connect = dial
 	c.Base, c.Dir = s.base, t.TempDir()
 	s.source = linktest.NewSlabSource(t, c.Dir, nil, spec, slots)
 	s.feeder = newFeeder(t, b, c)
@@ -39,6 +48,9 @@ func newStation(t testing.TB, b *brokers, spec run.Spec, slots int, c Config) *s
 	t.Cleanup(func() { s.listener.Close() })
 	return s
 }
+
+// dial makes a connection for pixels.
+type dial = func(context.Context) (*nats.Conn, error)
 
 // consumer is a member and acquire's end of its connection.
 type consumer struct {
@@ -52,10 +64,16 @@ type consumer struct {
 // join has a member join and agree to the run. Its frames come on got until the test ends, or the context does.
 func (s *station) join(ctx context.Context, name string, memory int64, policy link.Policy) *consumer {
 	s.t.Helper()
+	return s.joinBy(ctx, s.b.dial, name, memory, policy)
+}
+
+// joinBy is join for a member whose pixels come in on a connection of the test's own.
+func (s *station) joinBy(ctx context.Context, dial dial, name string, memory int64, policy link.Policy) *consumer {
+	s.t.Helper()
 	c := &consumer{s: s, got: make(chan link.Offered, 1024), end: make(chan int, 1)}
 	c.Member = link.NewMember(link.MemberConfig{
 		Dialer:  link.NewDialer(link.DialerConfig{Transport: link.NATS(s.b.connect(s.t)), Base: s.base}),
-		Carrier: Carrier{Connect: s.b.dial, Base: s.base, Name: name, Memory: memory},
+		Carrier: Carrier{Connect: dial, Base: s.base, Name: name, Memory: memory},
 		Join:    link.Join{Group: "writer", Name: name, PID: os.Getpid(), Host: "elsewhere", Nonce: base()},
 	})
 	ctx, cancel := context.WithCancel(ctx)
