@@ -74,9 +74,15 @@ func lateJoin(k *kit) {
 	member := k.dial(up, joinOf("w0"))
 	acquire := k.accept(l)
 	k.ends(oldAcquire, link.ErrReplaced)
-	mu.Lock()
-	first := requests[0]
-	mu.Unlock()
+	var first [2][]byte
+	k.until("the first request was overheard", func() bool { // by another goroutine than the one that answered it
+		mu.Lock()
+		defer mu.Unlock()
+		if len(requests) > 0 {
+			first = requests[0]
+		}
+		return len(requests) > 0
+	})
 	if err := up.Publish(string(first[0]), first[1]); err != nil {
 		k.Fatal(err)
 	}
