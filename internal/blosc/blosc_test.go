@@ -91,15 +91,6 @@ func TestRatio(t *testing.T) {
 	}
 }
 
-func TestEncodeAllocatesNothing(t *testing.T) {
-	e, src := encoder(t, 2), noise(1<<20)
-	dst := make([]byte, 0, e.MaxEncodedSize(len(src)))
-	e.EncodeAll(src, dst)
-	if n := testing.AllocsPerRun(20, func() { e.EncodeAll(src, dst) }); n > 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
 func TestShuffle(t *testing.T) {
 	for n := range 300 {
 		src := random(n)

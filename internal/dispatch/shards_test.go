@@ -29,17 +29,19 @@ func TestShardsHaveOneOwner(t *testing.T) {
 			h.drain()
 			owners := map[uint64]string{}
 			for i, w := range ws {
-				assigned := w.Seen(frames.KindAssign)
-				if len(assigned) != 4 {
-					t.Errorf("writer %d was given %d shards, want 4", i, len(assigned))
-				}
 				epochs := map[uint64]uint64{}
-				for _, a := range assigned {
+				for _, a := range w.Seen(frames.KindAssign) {
+					if a.Epoch != 0 && epochs[a.Seq] == a.Epoch {
+						continue // a reminder at the run's end: its seal was still on the way
+					}
 					if owners[a.Seq] != "" {
 						t.Errorf("shard %d was given twice", a.Seq)
 					}
 					owners[a.Seq] = "w"
 					epochs[a.Seq] = a.Epoch
+				}
+				if len(epochs) != 4 {
+					t.Errorf("writer %d was given %d shards, want 4", i, len(epochs))
 				}
 				got := w.Seen(frames.KindFrames)
 				for _, f := range got {

@@ -175,16 +175,6 @@ func TestRepetitive(t *testing.T) {
 	}
 }
 
-func TestEncodeAllocatesNothing(t *testing.T) {
-	var e Encoder
-	src := gaussian(1<<20, 10)
-	dst := make([]byte, 0, MaxEncodedSize(len(src)))
-	e.EncodeAll(src, dst)
-	if n := testing.AllocsPerRun(20, func() { e.EncodeAll(src, dst) }); n > 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
 func FuzzRoundTrip(f *testing.F) {
 	f.Add(gaussian(5000, 10), uint16(3))
 	f.Add([]byte{1, 2}, uint16(300))

@@ -131,15 +131,17 @@ func (b *brokers) url() string {
 }
 
 // dial connects as Sluice's processes do.
-func (b *brokers) dial(context.Context) (*nats.Conn, error) {
-	return nats.Connect(b.url(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond),
-		nats.ReconnectJitter(time.Millisecond, time.Millisecond), nats.ReconnectBufSize(-1), nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2))
+func (b *brokers) dial(context.Context) (*nats.Conn, error) { return b.open() }
+
+func (b *brokers) open(opts ...nats.Option) (*nats.Conn, error) {
+	return nats.Connect(b.url(), append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond),
+		nats.ReconnectJitter(time.Millisecond, time.Millisecond), nats.ReconnectBufSize(-1), nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2))...)
 }
 
-// connect is dial for the time of a test.
+// connect is dial for the time of a test, to the first server while it is there: the one that tests restart.
 func (b *brokers) connect(t testing.TB) *nats.Conn {
 	t.Helper()
-	nc, err := b.dial(t.Context())
+	nc, err := b.open(nats.DontRandomize())
 	if err != nil {
 		t.Fatal(err)
 	}
