@@ -1,5 +1,18 @@
 #include "textflag.h"
 
+// CODE adds the codes of the i-th byte from the end of each of the two streams.
+#define CODE(i) \
+	MOVBLZX -i(SI)(CX*1), AX  \
+	MOVBLZX -i(R10)(CX*1), BX \
+	MOVQ    (DX)(AX*8), AX    \
+	MOVQ    (DX)(BX*8), BX    \
+	SHRXQ   AX, R8, R8        \
+	SHRXQ   BX, R12, R12      \
+	ADDQ    AX, R9            \
+	ADDQ    BX, R13           \
+	ORQ     AX, R8            \
+	ORQ     BX, R12
+
 // func codeBMI2(a, b *registers, srcA, srcB, dstA, dstB *byte, code *entry, n int)
 //
 // A code comes from the top: what is there moves down by the code's length, which lies in the code's own lowest byte, and
@@ -21,49 +34,10 @@ TEXT ·codeBMI2(SB), NOSPLIT, $0-64
 	MOVQ 8(BX), R13
 
 loop:
-	MOVBLZX -1(SI)(CX*1), AX
-	MOVBLZX -1(R10)(CX*1), BX
-	MOVQ    (DX)(AX*8), AX
-	MOVQ    (DX)(BX*8), BX
-	SHRXQ   AX, R8, R8
-	SHRXQ   BX, R12, R12
-	ADDQ    AX, R9
-	ADDQ    BX, R13
-	ORQ     AX, R8
-	ORQ     BX, R12
-
-	MOVBLZX -2(SI)(CX*1), AX
-	MOVBLZX -2(R10)(CX*1), BX
-	MOVQ    (DX)(AX*8), AX
-	MOVQ    (DX)(BX*8), BX
-	SHRXQ   AX, R8, R8
-	SHRXQ   BX, R12, R12
-	ADDQ    AX, R9
-	ADDQ    BX, R13
-	ORQ     AX, R8
-	ORQ     BX, R12
-
-	MOVBLZX -3(SI)(CX*1), AX
-	MOVBLZX -3(R10)(CX*1), BX
-	MOVQ    (DX)(AX*8), AX
-	MOVQ    (DX)(BX*8), BX
-	SHRXQ   AX, R8, R8
-	SHRXQ   BX, R12, R12
-	ADDQ    AX, R9
-	ADDQ    BX, R13
-	ORQ     AX, R8
-	ORQ     BX, R12
-
-	MOVBLZX -4(SI)(CX*1), AX
-	MOVBLZX -4(R10)(CX*1), BX
-	MOVQ    (DX)(AX*8), AX
-	MOVQ    (DX)(BX*8), BX
-	SHRXQ   AX, R8, R8
-	SHRXQ   BX, R12, R12
-	ADDQ    AX, R9
-	ADDQ    BX, R13
-	ORQ     AX, R8
-	ORQ     BX, R12
+	CODE(1)
+	CODE(2)
+	CODE(3)
+	CODE(4)
 
 	MOVBLZX -5(SI)(CX*1), AX
 	MOVBLZX -5(R10)(CX*1), BX

@@ -1,7 +1,6 @@
 package doors_test
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/config"
+	"github.com/sluicedaq/sluice/test/programs"
 )
 
 // patience bounds each wait of these tests.
@@ -92,18 +92,8 @@ func (b *broker) connect(role string) *nats.Conn {
 	return nc
 }
 
-// eventually asks again and again until the answer is yes.
+// eventually waits as long as these tests wait for anything.
 func eventually(t *testing.T, what string, yes func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !yes() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
+	programs.Eventually(t, patience, what, yes)
 }

@@ -1,7 +1,6 @@
 package monitoring_test
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"regexp"
@@ -19,20 +18,10 @@ import (
 // patience bounds each wait of these tests.
 const patience = 2 * time.Minute
 
-// eventually asks again and again until the answer is yes.
+// eventually waits as long as these tests wait for anything.
 func eventually(t *testing.T, what string, yes func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !yes() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
+	programs.Eventually(t, patience, what, yes)
 }
 
 var served = regexp.MustCompile(`http://[0-9.:]+/metrics`)

@@ -32,7 +32,7 @@ func (a Auto) Open(ctx context.Context, armed link.Armed) (link.Mapping, error) 
 	}
 	m, err := a.Away.Open(ctx, armed)
 	if err != nil {
-		return nil, errors.Join(here, fmt.Errorf("through JetStream: %w", err))
+		return nil, fmt.Errorf("%w; through JetStream: %w", here, err)
 	}
 	a.Away.logger().Info("the slab is not to be had here, frames come through JetStream", "reason", here)
 	return m, nil

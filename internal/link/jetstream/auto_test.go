@@ -3,11 +3,13 @@ package jetstream
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/link/linktest"
 	"github.com/sluicedaq/sluice/internal/link/shm"
+	"github.com/sluicedaq/sluice/internal/slab"
 )
 
 // TestAuto: who can open the slab maps it; who can't, wherever he says that he is, takes JetStream.
@@ -51,7 +53,8 @@ func TestAuto(t *testing.T) {
 	// Without a broker there is no way, and both reasons are told.
 	carrier := Auto{Slab: shm.Carrier{Dir: t.TempDir()}, Away: Carrier{Connect: b.dial, Base: base(), Name: "w0"}}
 	b.stop(0)
-	if _, err := carrier.Open(t.Context(), a); err == nil {
-		t.Error("it is open without a slab and a broker")
+	_, err := carrier.Open(t.Context(), a)
+	if !errors.Is(err, slab.ErrForeign) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "; through JetStream: ") {
+		t.Errorf("without a slab and a broker: %v", err)
 	}
 }
