@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -80,6 +81,9 @@ func report(r io.Reader, w io.Writer) error {
 				fmt.Fprint(w, output[key])
 			}
 			delete(output, key)
+			if e.Test == "" && e.Action == "fail" {
+				unended(w, output, e.Package)
+			}
 			switch {
 			case e.Test == "" && e.Action == "skip": // a package without tests
 			case e.Test == "":
@@ -102,4 +106,19 @@ func report(r io.Reader, w io.Writer) error {
 		return errors.New("no test ran")
 	}
 	return nil
+}
+
+// unended prints what the tests of a failed package have said that were not over: where one hangs, it is the stacks.
+func unended(w io.Writer, output map[string]*strings.Builder, pkg string) {
+	var keys []string
+	for key := range output {
+		if strings.HasPrefix(key, pkg+" ") {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		fmt.Fprint(w, output[key])
+		delete(output, key)
+	}
 }

@@ -54,11 +54,11 @@ func TestPermissions(t *testing.T) {
 			c.offer(seq)
 			f := c.next(seq)
 			c.Release([]link.Offered{f}, frames.Durable)
-			<-released
+			c.released(released)
 			s.source.Free(f.Offer)
 		}
 		if policy == link.Lossless { // as after a connection that broke
-			if err := s.feeder.renew(t.Context(), name); err != nil {
+			if _, err := s.feeder.renew(t.Context(), name); err != nil {
 				t.Error(err)
 			}
 			if err := s.feeder.empty(name); err != nil {

@@ -58,7 +58,8 @@ type Feeder struct {
 	mu      sync.Mutex // guards what follows
 	nc      *nats.Conn
 	js      jetstream.JetStream
-	fresh   bool // the stream has nothing of an earlier acquire
+	fresh   bool      // the stream has nothing of an earlier acquire
+	created time.Time // when the stream was, that is there now: another one has nothing of what this one had
 	routes  map[*route]bool
 	often   rate.Sometimes
 }
@@ -110,7 +111,7 @@ func (f *Feeder) open(ctx context.Context) (jetstream.JetStream, *nats.Conn, err
 			return nil, nil, fmt.Errorf("%w: remove the stream %s of an earlier acquire: %w", ErrUnavailable, f.names.stream(), err)
 		}
 	}
-	_, err := f.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	stream, err := f.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: f.names.stream(), Description: "Pixels of frames on their way to members on other hosts", Subjects: []string{f.names.all()},
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxBytes: f.cfg.MaxBytes, MaxMsgs: -1, MaxConsumers: -1,
 		Storage: f.cfg.Storage, Replicas: f.cfg.Replicas, Duplicates: time.Second,
@@ -119,30 +120,42 @@ func (f *Feeder) open(ctx context.Context) (jetstream.JetStream, *nats.Conn, err
 		return nil, nil, fmt.Errorf("%w: make the stream %s: %w", ErrUnavailable, f.names.stream(), err)
 	}
 	f.fresh = true
+	f.mu.Lock()
+	f.created = stream.CachedInfo().Created
+	f.mu.Unlock()
 	return f.js, f.nc, nil
 }
 
-// serve makes the consumer by which a member gets its pixels, if it is not there.
-func (f *Feeder) serve(ctx context.Context, member string) error {
+// stream says which stream there is, by when it was created.
+func (f *Feeder) stream() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.created
+}
+
+// serve makes the consumer by which a member gets its pixels, if it is not there. It returns how many messages the stream
+// has for it.
+func (f *Feeder) serve(ctx context.Context, member string) (pending uint64, err error) {
 	js, _, err := f.open(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = js.CreateOrUpdateConsumer(ctx, f.names.stream(), jetstream.ConsumerConfig{
+	c, err := js.CreateOrUpdateConsumer(ctx, f.names.stream(), jetstream.ConsumerConfig{
 		Durable: member, FilterSubject: f.names.stored(member), AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
 		MaxDeliver: -1, MaxAckPending: -1, InactiveThreshold: idleTime, MemoryStorage: true,
 	})
 	if err != nil {
-		return fmt.Errorf("%w: make the consumer %s: %w", ErrUnavailable, member, err)
+		return 0, fmt.Errorf("%w: make the consumer %s: %w", ErrUnavailable, member, err)
 	}
-	return nil
+	return c.CachedInfo().NumPending, nil
 }
 
-// renew makes a member's consumer anew: what the member has not acknowledged is delivered once more.
-func (f *Feeder) renew(ctx context.Context, member string) error {
+// renew makes a member's consumer anew: what the member has not acknowledged is delivered once more. It returns how many
+// messages that are.
+func (f *Feeder) renew(ctx context.Context, member string) (pending uint64, err error) {
 	if err := f.js.DeleteConsumer(ctx, f.names.stream(), member); err != nil &&
 		!errors.Is(err, jetstream.ErrConsumerNotFound) && !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("%w: remove the consumer %s: %w", ErrUnavailable, member, err)
+		return 0, fmt.Errorf("%w: remove the consumer %s: %w", ErrUnavailable, member, err)
 	}
 	return f.serve(ctx, member)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,9 +17,16 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// The broker's own clock, which outlasts its last stream by a moment.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
+}
 
-const startTime = 30 * time.Second
+const (
+	startTime = 30 * time.Second
+	// testTime bounds what a test waits for: a tenth of it is enough on an idle machine.
+	testTime = 4 * time.Minute
+)
 
 // brokers are real ones with JetStream in this process, one or a cluster, on ports that they keep when they are restarted.
 type brokers struct {
@@ -166,6 +174,32 @@ func (b *brokers) stream(t testing.TB, base string) jetstream.StreamState {
 		t.Fatal(err)
 	}
 	return s.CachedInfo().State
+}
+
+// whole waits until the leader of a cluster has heard of all servers, and a camera's stream is up to date on each.
+func (b *brokers) whole(t testing.TB, base string) {
+	t.Helper()
+	js, err := jetstream.New(b.connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the cluster is whole", func() bool {
+		if !slices.ContainsFunc(b.servers, func(s *server.Server) bool { return len(s.JetStreamClusterPeers()) == len(b.servers) }) {
+			return false // those who follow know of none
+		}
+		s, err := js.Stream(t.Context(), names{base}.stream())
+		if err != nil {
+			return false
+		}
+		c := s.CachedInfo().Cluster
+		current := 0
+		for _, p := range c.Replicas {
+			if p.Current && !p.Offline {
+				current++
+			}
+		}
+		return c.Leader != "" && current == len(b.servers)-1
+	})
 }
 
 func until(t testing.TB, what string, ok func() bool) {

@@ -27,8 +27,10 @@ const (
 	// pullTime is how long a request for parts lasts, pullBeat how often the broker says meanwhile that it has it.
 	pullTime = 5 * time.Second
 	pullBeat = time.Second
-	// fetchPause is the time before the consumer is looked for again: it is made when the member has agreed to the run.
-	fetchPause = 50 * time.Millisecond
+	// fetchPause is the time before the consumer is looked for again: it is made when the member has agreed to the run. It
+	// doubles up to longestFetchPause while there is none, as when a cluster chooses a leader.
+	fetchPause        = 50 * time.Millisecond
+	longestFetchPause = 400 * time.Millisecond
 )
 
 // mapping is one run of a member.
@@ -88,39 +90,43 @@ func (m *mapping) take(h nats.Header, data []byte) {
 
 // fetch takes parts out of the stream until ctx ends.
 func (m *mapping) fetch(ctx context.Context, js jetstream.JetStream) {
-	for {
-		err := m.consume(ctx, js)
+	for pause := fetchPause; ; pause = min(2*pause, longestFetchPause) {
+		came, err := m.consume(ctx, js)
 		m.carrier.Logger.Debug("pixels can't be had, trying again", "error", err)
+		if came {
+			pause = fetchPause
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(fetchPause):
+		case <-time.After(pause):
 		}
 	}
 }
 
 // consume takes parts until that fails: a consumer that is gone is made again by acquire. A part is acknowledged when it
-// is in the member's memory, or not wanted: what is lost from there comes again from the slab.
-func (m *mapping) consume(ctx context.Context, js jetstream.JetStream) error {
+// is in the member's memory, or not wanted: what is lost from there comes again from the slab. It reports whether any came.
+func (m *mapping) consume(ctx context.Context, js jetstream.JetStream) (came bool, err error) {
 	asking, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	c, err := js.Consumer(asking, m.names.stream(), m.carrier.Name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	parts, err := c.Messages(jetstream.PullMaxMessages(m.batch), jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(pullBeat))
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer parts.Stop()
 	for {
 		msg, err := parts.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			return err
+			return came, err
 		}
+		came = true
 		m.take(msg.Headers(), msg.Data())
 		if err := msg.Ack(); err != nil {
-			return err
+			return came, err
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,7 +42,15 @@ type route struct {
 	queue []item     // not published yet, in order
 	again []question
 	last  map[key]time.Time // when the member asked for frames
-	hand  map[key]bool      // published and not released: each has its cost from the budget
+	hand  map[key]*held     // published and not released: each has its cost from the budget
+	order uint64            // of the newest in hand
+}
+
+// held is a frame in a member's hands, or on its way there.
+type held struct {
+	offer  frames.Offer
+	order  uint64    // of publication
+	stream time.Time // which one has said that it has it; zero while none has
 }
 
 // item is an offer, or a message that must not overtake the offers before it.
@@ -51,7 +61,8 @@ type item struct {
 }
 
 // question is a member's for pixels that have not come. What was on its way when a connection broke is still in the stream,
-// unacknowledged: so the first one is answered with that, and who asks once more gets the pixels from the slab.
+// unacknowledged: so the first one is answered with that, and who asks once more, or asks for what the stream has lost, gets
+// the pixels from the slab.
 type question struct {
 	offer frames.Offer
 	first bool
@@ -63,7 +74,7 @@ func newRoute(s *sender, a link.Armed, view *slab.View, c cut, cost int64, windo
 	window = min(window, max(1, int(s.feeder.cfg.MaxBytes/2/cost)))
 	r := &route{
 		s: s, feeder: s.feeder, run: a.Spec.Run, policy: a.Policy, view: view, cut: c, cost: cost, window: window,
-		kick: make(chan struct{}, 1), sent: make(chan shipment, window+1), last: map[key]time.Time{}, hand: map[key]bool{},
+		kick: make(chan struct{}, 1), sent: make(chan shipment, window+1), last: map[key]time.Time{}, hand: map[key]*held{},
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	s.feeder.enlist(r)
@@ -108,7 +119,7 @@ func (r *route) released(rels []frames.Release) {
 // settle gives back what a frame has of the window and of the stream's budget, once.
 func (r *route) settle(k key) {
 	r.mu.Lock()
-	had := r.hand[k]
+	had := r.hand[k] != nil
 	delete(r.hand, k)
 	delete(r.last, k)
 	r.mu.Unlock()
@@ -141,72 +152,120 @@ func (r *route) next() (it item, ok bool) {
 		return item{}, false
 	}
 	it = r.queue[0]
-	if it.kind == 0 && r.policy == link.Lossless && !r.hand[keyOf(it.offer)] {
+	if it.kind == 0 && r.policy == link.Lossless && r.hand[keyOf(it.offer)] == nil {
 		if len(r.hand) >= r.window || r.feeder.budget.TryAcquire(r.cost) != nil {
 			return item{}, false
 		}
-		r.hand[keyOf(it.offer)] = true
+		r.order++
+		r.hand[keyOf(it.offer)] = &held{offer: it.offer, order: r.order}
 	}
 	r.queue = r.queue[1:]
 	return it, true
 }
 
-// asked takes the member's next question.
-func (r *route) asked() (q question, ok bool) {
+// stored takes down which stream has a frame.
+func (r *route) stored(o frames.Offer, stream time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.again) == 0 {
-		return question{}, false
+	if h := r.hand[keyOf(o)]; h != nil {
+		h.stream = stream
 	}
-	q, r.again = r.again[0], r.again[1:]
-	return q, true
+}
+
+// lost are a frame that was asked for and those that were published after it, in that order, as far as they are not in the
+// stream: it has nothing for the member, or another one had them. The member would ask for one after the other.
+func (r *route) lost(o frames.Offer, pending uint64) []frames.Offer {
+	now := r.feeder.stream()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := r.hand[keyOf(o)]
+	if first == nil {
+		return nil
+	}
+	var list []*held
+	for _, h := range r.hand {
+		if !h.stream.IsZero() && h.order >= first.order && (pending == 0 || !h.stream.Equal(now)) {
+			list = append(list, h)
+		}
+	}
+	slices.SortFunc(list, func(a, b *held) int { return cmp.Compare(a.order, b.order) })
+	offers := make([]frames.Offer, len(list))
+	for i, h := range list {
+		offers[i] = h.offer
+		r.last[keyOf(h.offer)] = time.Now()
+	}
+	return offers
+}
+
+// asked takes the member's questions.
+func (r *route) asked() []question {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := r.again
+	r.again = nil
+	return list
 }
 
 // pump publishes until the route is closed.
 func (r *route) pump() {
 	defer close(r.sent)
-	for {
-		var sh shipment
-		if q, ok := r.asked(); ok {
-			if !r.answer(q, &sh) {
-				continue
-			}
+	for r.ctx.Err() == nil {
+		if list := r.asked(); len(list) > 0 {
+			r.answer(list)
 		} else if it, ok := r.next(); ok {
-			sh.item = it
+			sh := shipment{item: it}
 			if it.kind == 0 {
 				r.publish(&sh)
 			}
+			r.pass(sh)
 		} else {
 			select {
 			case <-r.kick:
-				continue
 			case <-r.ctx.Done():
-				return
 			}
-		}
-		select {
-		case r.sent <- sh:
-		case <-r.ctx.Done():
-			return
 		}
 	}
 }
 
-// answer deals with a question. It reports whether a frame was published for it.
-func (r *route) answer(q question, sh *shipment) bool {
-	*sh = shipment{item: item{offer: q.offer}, silent: true}
+// pass hands a shipment to confirm.
+func (r *route) pass(sh shipment) {
+	select {
+	case r.sent <- sh:
+	case <-r.ctx.Done():
+	}
+}
+
+// answer deals with questions.
+func (r *route) answer(list []question) {
 	if r.policy != link.Lossless {
-		return false // it gives back what has not come
+		return // the member gives back what has not come
 	}
 	// With the consumer go the requests of connections that are gone, and all that was not acknowledged is sent anew.
-	sh.err = r.feeder.renew(r.ctx, r.s.name)
-	if sh.err == nil && q.first && !r.gone(q.offer) {
-		return false
+	pending, err := r.feeder.renew(r.ctx, r.s.name)
+	sent := map[key]bool{}
+	for _, q := range list {
+		var again []frames.Offer
+		if err == nil {
+			again = r.lost(q.offer, pending)
+		}
+		if len(again) == 0 {
+			if err == nil && q.first && !r.gone(q.offer) {
+				continue
+			}
+			again = append(again, q.offer)
+		}
+		for _, o := range again {
+			if sent[keyOf(o)] {
+				continue
+			}
+			sent[keyOf(o)] = true
+			sh := shipment{item: item{offer: o}, silent: true, err: err}
+			if err == nil {
+				r.publish(&sh)
+			}
+			r.pass(sh)
+		}
 	}
-	if sh.err == nil {
-		r.publish(sh)
-	}
-	return true
 }
 
 // close ends the route, and takes what is left of it out of the stream.
@@ -216,7 +275,7 @@ func (r *route) close() {
 	r.feeder.dismiss(r)
 	r.mu.Lock()
 	held := int64(len(r.hand)) * r.cost
-	r.hand = map[key]bool{}
+	clear(r.hand)
 	r.mu.Unlock()
 	if r.policy == link.Lossless {
 		if err := r.feeder.empty(r.s.name); err != nil {

@@ -169,7 +169,7 @@ func (s *sender) open(ctx context.Context, a link.Armed, window int) (*route, er
 		if cost > s.feeder.cfg.MaxBytes {
 			return nil, fmt.Errorf("%w: it holds %d bytes, a frame takes %d", ErrTooSmall, s.feeder.cfg.MaxBytes, cost)
 		}
-		if err := s.feeder.serve(ctx, s.name); err != nil {
+		if _, err := s.feeder.serve(ctx, s.name); err != nil {
 			return nil, err
 		}
 	}

@@ -26,12 +26,13 @@ type shipment struct {
 	acks []jetstream.PubAckFuture
 	// silent ones were offered before: the member has asked for their pixels.
 	silent bool
-	err    error // of the publishing; wraps slab.ErrStale for a frame that is not there any more
+	stream time.Time // which it was published into
+	err    error     // of the publishing; wraps slab.ErrStale for a frame that is not there any more
 }
 
 // publish puts a frame's parts on their way.
 func (r *route) publish(sh *shipment) {
-	sh.acks, sh.err = nil, nil
+	sh.acks, sh.stream, sh.err = nil, r.feeder.stream(), nil
 	f, err := r.frame(sh.offer)
 	if err != nil {
 		sh.err = err
@@ -170,6 +171,7 @@ func (r *route) settled(sh *shipment) bool {
 		case r.ctx.Err() != nil:
 			return false
 		case sh.err == nil:
+			r.stored(sh.offer, sh.stream)
 			return true
 		case r.gone(sh.offer):
 			if !sh.silent {
@@ -183,7 +185,7 @@ func (r *route) settled(sh *shipment) bool {
 		case <-r.ctx.Done():
 			return false
 		}
-		if err := r.feeder.serve(r.ctx, r.s.name); err != nil {
+		if _, err := r.feeder.serve(r.ctx, r.s.name); err != nil {
 			sh.acks, sh.err = nil, err
 			continue
 		}

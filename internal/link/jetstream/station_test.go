@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -19,6 +22,7 @@ import (
 // station is acquire's side of a run, and a slab.
 type station struct {
 	t        testing.TB
+	ctx      context.Context // ends with the test, and with its time: what does not come fails it
 	b        *brokers
 	base     string
 	source   *linktest.SlabSource
@@ -35,7 +39,9 @@ func newStation(t testing.TB, b *brokers, spec run.Spec, slots int, c Config) *s
 // newStationAt is newStation for a camera whose pixels go out on a connection of the test's own.
 func newStationAt(t testing.TB, b *brokers, camera string, dial dial, spec run.Spec, slots int, c Config) *station {
 	t.Helper()
-	s := &station{t: t, b: b, base: camera}
+	ctx, cancel := context.WithTimeout(t.Context(), testTime)
+	t.Cleanup(cancel)
+	s := &station{t: t, ctx: ctx, b: b, base: camera}
 	c.Connect = dial
 	c.Base, c.Dir = s.base, t.TempDir()
 	s.source = linktest.NewSlabSource(t, c.Dir, nil, spec, slots)
@@ -89,7 +95,7 @@ func (s *station) joinBy(ctx context.Context, dial dial, name string, memory int
 			s.t.Error(err)
 		}
 	})
-	conn, err := s.listener.Accept(s.t.Context())
+	conn, err := s.listener.Accept(s.ctx)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -104,7 +110,7 @@ func (s *station) joinBy(ctx context.Context, dial dial, name string, memory int
 // agree waits for the member's answer to the run.
 func (c *consumer) agree() link.Ready {
 	c.s.t.Helper()
-	kind, body, err := c.conn.Receive(c.s.t.Context())
+	kind, body, err := c.conn.Receive(c.s.ctx)
 	var r link.Ready
 	if err != nil || kind != frames.KindReady || json.Unmarshal(body, &r) != nil {
 		c.s.t.Fatalf("kind %d, %s, %v; want ready", kind, body, err)
@@ -166,9 +172,54 @@ func (c *consumer) next(seq uint64) link.Offered {
 			c.s.t.Fatalf("frame %d, %v; want %d with its pixels", f.Offer.Seq, err, seq)
 		}
 		return f
-	case <-c.s.t.Context().Done():
-		c.s.t.Fatal("the test's time is over")
+	case <-c.s.ctx.Done():
+		c.s.t.Fatalf("frame %d does not come: %s", seq, c.state())
 		panic("unreachable")
+	}
+}
+
+// state says where a member's frames are.
+func (c *consumer) state() string {
+	r := c.conn.(*sender).current()
+	if r == nil {
+		return fmt.Sprintf("no route; the connection: %v", c.conn.Err())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Sprintf("%d wait, %d asked for, %d of %d in hand, %d published; the budget %+v; the connection: %v, heard %s ago; the member's: %v",
+		len(r.queue), len(r.again), len(r.hand), r.window, len(r.sent), r.feeder.budget.Gauge(), c.conn.Err(), time.Since(c.conn.Peer().Heard), c.Connected())
+}
+
+// questions counts how often the member asks for pixels that have not come. What is sent again counts once.
+func (c *consumer) questions() (count func() int) {
+	c.s.t.Helper()
+	var mu sync.Mutex
+	asked := map[uint64]bool{}
+	_, err := c.s.b.connect(c.s.t).Subscribe(c.s.base+".link.up.*", func(m *nats.Msg) {
+		p, err := frames.DecodePacket(m.Data)
+		if err == nil && p.Kind == frames.KindMissing {
+			mu.Lock()
+			defer mu.Unlock()
+			asked[p.N] = true
+		}
+	})
+	if err != nil {
+		c.s.t.Fatal(err)
+	}
+	return func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(asked)
+	}
+}
+
+// released waits for the next release that serve has taken down.
+func (c *consumer) released(from <-chan frames.Release) {
+	c.s.t.Helper()
+	select {
+	case <-from:
+	case <-c.s.ctx.Done():
+		c.s.t.Fatalf("a release does not come: %s", c.state())
 	}
 }
 
@@ -176,7 +227,7 @@ func (c *consumer) next(seq uint64) link.Offered {
 func (c *consumer) giveBack(f link.Offered) {
 	c.s.t.Helper()
 	c.Release([]link.Offered{f}, frames.Durable)
-	kind, body, err := c.conn.Receive(c.s.t.Context())
+	kind, body, err := c.conn.Receive(c.s.ctx)
 	if rels, _ := frames.DecodeReleases(nil, body); err != nil || kind != frames.KindReleases || len(rels) != 1 || rels[0].Seq != f.Offer.Seq {
 		c.s.t.Fatalf("kind %d, %v; want the release of frame %d", kind, err, f.Offer.Seq)
 	}
