@@ -34,7 +34,7 @@ func sizes() []frames.Geometry {
 
 // BenchmarkProcess is the rate of the real analyser that transforms every frame it gets, previews, means, results and all,
 // on one processor, in units of that of a transform alone on the same one: of the transform to coefficients as libraries
-// do it (coefficients), and of what the analyser needs of it (columns).
+// do it (coefficients), of what the analyser needs of it (columns), and with the build tag fftw of FFTW's measured plan.
 func BenchmarkProcess(b *testing.B) {
 	for _, policy := range []link.Policy{link.Lossless, link.Latest} {
 		for _, g := range sizes() {
@@ -81,7 +81,8 @@ func (f *feeder) compare(b *testing.B, p *os.Process, g frames.Geometry, slots i
 	rate := measure(columns, 3)
 	n := max(8, int(passSeconds*rate))
 	f.rate(b, rate, n) // every path is warm
-	var strict, plain pairs.Meter
+	var strict, plain, library pairs.Meter
+	other := foreign(b, g)
 	var cpu []float64
 	process := func(context.Context) (float64, error) {
 		before := processorTime(b, p.Pid)
@@ -99,6 +100,13 @@ func (f *feeder) compare(b *testing.B, p *os.Process, g frames.Geometry, slots i
 	for b.Loop() {
 		_ = strict.Measure(b.Context(), process, transform(columns))
 		_ = plain.Measure(b.Context(), process, transform(coefficients))
+		if other != nil {
+			_ = library.Measure(b.Context(), process, transform(func(int) { other() }))
+		}
+	}
+	if other != nil {
+		b.ReportMetric(library.Result().Ratio, "of-fftw")
+		b.ReportMetric(library.Result().B, "fftw/s")
 	}
 	b.ReportMetric(strict.Result().Ratio, "of-columns")
 	b.ReportMetric(plain.Result().Ratio, "of-coefficients")
