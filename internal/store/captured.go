@@ -24,7 +24,7 @@ func (s *Shard) keepCaptured() error {
 		return nil
 	}
 	temp, path := st.at.work(workName(s.no, s.epoch, "captured")), st.at.work(capturedStart+st.opts.Writer)
-	if err := replaceSynced(st.fs, temp, path, appendCaptured(nil, n)); err != nil {
+	if err := replace(st.fs, temp, path, appendCaptured(nil, n)); err != nil {
 		return fmt.Errorf("keeping the number of captured frames: %w", err)
 	}
 	st.kept.captured = n

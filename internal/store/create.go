@@ -132,26 +132,6 @@ func writeSynced(fs vfs.FS, path string, b []byte) error {
 	return f.Close()
 }
 
-// replaceSynced puts b at path in one step, by way of the file temp on the same disk; it is durable when it
-// returns.
-func replaceSynced(fs vfs.FS, temp, path string, b []byte) error {
-	if err := replace(fs, temp, path, b); err != nil || filepath.Dir(path) == filepath.Dir(temp) {
-		return err
-	}
-	return fs.SyncDir(filepath.Dir(temp))
-}
-
-// replace is replaceSynced, durable when the folder of temp is synced too: of several one sync is enough.
-func replace(fs vfs.FS, temp, path string, b []byte) error {
-	if err := writeSynced(fs, temp, b); err != nil {
-		return err
-	}
-	if err := fs.Rename(temp, path); err != nil {
-		return err
-	}
-	return fs.SyncDir(filepath.Dir(path))
-}
-
 // removeAll removes a file or a folder with all that is in it; it is no error where nothing is.
 func removeAll(fs vfs.FS, path string) error {
 	info, err := fs.Stat(path)

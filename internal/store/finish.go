@@ -61,9 +61,6 @@ func (s *Store) finish(ctx context.Context, captured uint64, sum run.Summary) (r
 	if err := s.replaceMeta(s.at.root, "root", rootMeta(a)); err != nil {
 		return sum, err
 	}
-	if err := s.fs.SyncDir(s.at.join(workDir)); err != nil {
-		return sum, err
-	}
 	return sum, s.removeWork()
 }
 

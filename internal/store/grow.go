@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -63,31 +61,38 @@ func filled(states []frames.State) uint64 {
 // setLength replaces the arrays' metadata, the image's last: what it offers the columns have. The caller holds the
 // store's lock.
 func (s *Store) setLength(t uint64) error {
-	var g errgroup.Group
+	var list []replacement
 	for _, c := range columns() {
-		g.Go(func() error { return s.replaceMeta(s.at.column(c.name), c.name, columnMeta(s.spec, c, t)) })
+		r, err := s.meta(s.at.column(c.name), c.name, columnMeta(s.spec, c, t))
+		if err != nil {
+			return err
+		}
+		list = append(list, r)
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	if err := s.fs.SyncDir(s.at.join(workDir)); err != nil {
-		return err
-	}
-	if err := s.replaceMeta(s.at.join(imageName), imageName, imageMeta(s.spec, t)); err != nil {
-		return err
-	}
-	return s.fs.SyncDir(s.at.join(workDir))
-}
-
-// replaceMeta replaces the zarr.json of what has the name; durable when the work folder is synced. The caller holds the
-// store's lock.
-func (s *Store) replaceMeta(dir, name string, meta any) error {
-	b, err := encodeMeta(meta)
+	image, err := s.meta(s.at.join(imageName), imageName, imageMeta(s.spec, t))
 	if err != nil {
 		return err
 	}
-	if err := replace(s.fs, s.at.work(name+"-"+metaName), filepath.Join(dir, metaName), b); err != nil {
-		return fmt.Errorf("replacing %s: %w", filepath.Join(dir, metaName), err)
+	if err := prepare(s.fs, append(list, image)...); err != nil {
+		return err
 	}
-	return nil
+	if err := rename(s.fs, list...); err != nil {
+		return err
+	}
+	return rename(s.fs, image)
+}
+
+// meta is the replacement of the zarr.json of what has the name. Who makes it holds the store's lock.
+func (s *Store) meta(dir, name string, meta any) (replacement, error) {
+	b, err := encodeMeta(meta)
+	return replacement{s.at.work(name + "-" + metaName), filepath.Join(dir, metaName), b}, err
+}
+
+// replaceMeta replaces the zarr.json of what has the name. The caller holds the store's lock.
+func (s *Store) replaceMeta(dir, name string, meta any) error {
+	r, err := s.meta(dir, name, meta)
+	if err != nil {
+		return err
+	}
+	return replace(s.fs, r.temp, r.path, r.b)
 }

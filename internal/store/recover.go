@@ -200,7 +200,7 @@ func (r *recovery) dropStates(no, captured uint64) error {
 	path := s.at.columnChunk(colState, no)
 	r.found.Repaired = append(r.found.Repaired, s.at.within(path))
 	temp, kept := s.at.work("kept"), s.at.work(capturedStart+recoverName)
-	if err := replaceSynced(s.fs, temp, kept, appendCaptured(nil, captured)); err != nil {
+	if err := replace(s.fs, temp, kept, appendCaptured(nil, captured)); err != nil {
 		return err
 	}
 	if err := s.fs.Remove(path); err != nil {

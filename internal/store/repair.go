@@ -79,7 +79,7 @@ func (r *recovery) repair(path string, meta any) error {
 		return err
 	}
 	r.found.Repaired = append(r.found.Repaired, path)
-	return replaceSynced(s.fs, s.at.work("repaired-"+metaName), s.at.join(path), b)
+	return replace(s.fs, s.at.work("repaired-"+metaName), s.at.join(path), b)
 }
 
 // repairArrays makes what is missing of the folders, and writes the metadata anew that is not as it should be: a length

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -48,10 +46,8 @@ func (s *Shard) seal(ctx context.Context, end uint64) error {
 		s.setStage(stageSealed)
 	} else {
 		// A former owner may have died before the name of the states was durable.
-		for _, d := range []string{s.store.at.columnChunks(colState), s.store.at.join(workDir)} {
-			if err := s.store.fs.SyncDir(d); err != nil {
-				return err
-			}
+		if err := syncDirs(s.store.fs, s.store.at.columnChunks(colState), s.store.at.join(workDir)); err != nil {
+			return err
 		}
 	}
 	if !s.alone { // else who works on the store makes the arrays grow in the end, once
@@ -88,13 +84,14 @@ func (s *Shard) publish() error {
 		}
 		to = st.at.shardFile(s.no)
 		// A name in a folder that a crash takes away would take the file with it.
-		for _, d := range st.at.shardFolders(s.no)[1:] {
+		folders := st.at.shardFolders(s.no)
+		for _, d := range folders[1:] {
 			if err := st.fs.Mkdir(d); err != nil && !vfs.IsExist(err) {
 				return err
 			}
-			if err := st.fs.SyncDir(filepath.Dir(d)); err != nil {
-				return err
-			}
+		}
+		if err := syncDirs(st.fs, folders[:len(folders)-1]...); err != nil {
+			return err
 		}
 	}
 	switch err := st.fs.RenameNew(from, to); {
@@ -120,12 +117,7 @@ func (s *Shard) syncFolders() error {
 	if s.anyDurable() {
 		folders = append(folders, s.store.at.shardFolders(s.no)...)
 	}
-	for _, d := range folders {
-		if err := s.store.fs.SyncDir(d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return syncDirs(s.store.fs, folders...)
 }
 
 // overtaken returns ErrFenced where a newer owner has the shard: it may have taken a published file back whose index was
@@ -189,32 +181,26 @@ func (s *Shard) writeColumns() error {
 	s.mu.Lock()
 	state, recs := append([]frames.State(nil), s.state...), append([]record(nil), s.recs...)
 	s.mu.Unlock()
-	write := func(c column) error {
-		path := s.store.at.columnChunk(c.name, s.no)
+	var list []replacement
+	for _, c := range columns() {
 		temp := s.store.at.work(workName(s.no, s.epoch, filepath.Base(c.name)))
-		if err := replace(s.store.fs, temp, path, encodeColumn(c, state, recs)); err != nil {
-			if vfs.IsNotExist(err) && s.gone(s.store.at.join(workDir)) {
-				return fmt.Errorf("writing column %s: %w: %w", c.name, ErrFenced, err)
-			}
-			return fmt.Errorf("writing column %s: %w", c.name, err)
-		}
-		return nil
+		list = append(list, replacement{temp, s.store.at.columnChunk(c.name, s.no), encodeColumn(c, state, recs)})
 	}
-	cols := columns()
-	var g errgroup.Group
-	for _, c := range cols[:len(cols)-1] {
-		g.Go(func() error { return write(c) })
+	last := len(list) - 1
+	err := prepare(s.store.fs, list...)
+	if err == nil {
+		err = rename(s.store.fs, list[:last]...)
 	}
-	if err := g.Wait(); err != nil {
-		return err
+	if err == nil {
+		err = rename(s.store.fs, list[last])
 	}
-	if err := s.store.fs.SyncDir(s.store.at.join(workDir)); err != nil {
-		return err
+	switch {
+	case vfs.IsNotExist(err) && s.gone(s.store.at.join(workDir)):
+		return fmt.Errorf("writing the columns: %w: %w", ErrFenced, err)
+	case err != nil:
+		return fmt.Errorf("writing the columns: %w", err)
 	}
-	if err := write(cols[len(cols)-1]); err != nil {
-		return err
-	}
-	return s.store.fs.SyncDir(s.store.at.join(workDir))
+	return nil
 }
 
 // cleanUp removes what the work folder has of the shard from this and former owners.

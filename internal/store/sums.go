@@ -72,7 +72,7 @@ func (s *Store) writeSums(root []byte, captured uint64) error {
 		}
 	}
 	b := encodeSums(sums)
-	if err := replaceSynced(s.fs, s.at.work(sumsName), s.at.join(sumsName), b); err != nil {
+	if err := replace(s.fs, s.at.work(sumsName), s.at.join(sumsName), b); err != nil {
 		return fmt.Errorf("writing the checksums: %w", err)
 	}
 	return nil

@@ -134,9 +134,14 @@ func (s *Shard) fence() (older []uint64, err error) {
 			older = append(older, w.epoch)
 		}
 	}
+	others := false // who has renamed some of them may have died before the names were durable
 	for _, kind := range []string{dataKind, journalKind} {
 		for _, w := range ws {
-			if w.kind != kind || w.epoch == s.epoch || w.fenced {
+			if w.kind != kind || w.epoch == s.epoch {
+				continue
+			}
+			others = true
+			if w.fenced {
 				continue
 			}
 			from := s.store.at.work(w.name)
@@ -145,6 +150,9 @@ func (s *Shard) fence() (older []uint64, err error) {
 				return nil, err
 			}
 		}
+	}
+	if !others {
+		return older, nil
 	}
 	return older, s.store.fs.SyncDir(s.store.at.join(workDir))
 }
