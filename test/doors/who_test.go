@@ -64,14 +64,17 @@ func (b *broker) account(opts *server.Options) func(u *server.User, public strin
 	b.t.Helper()
 	operator, operatorKey, _ := pair(b.t, nkeys.PrefixByteOperator)
 	account, accountKey, _ := pair(b.t, nkeys.PrefixByteAccount)
-	claims := jwt.NewAccountClaims(accountKey)
-	claims.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: opts.JetStreamMaxMemory, Streams: -1, Consumer: -1}
-	token, err := claims.Encode(operator)
+	_, system, _ := pair(b.t, nkeys.PrefixByteAccount) // JetStream is a service of it
 	resolver := &server.MemAccResolver{}
-	if err := errors.Join(err, resolver.Store(accountKey, token)); err != nil {
-		b.t.Fatal(err)
+	for key, limits := range map[string]jwt.JetStreamLimits{accountKey: {MemoryStorage: opts.JetStreamMaxMemory, Streams: -1, Consumer: -1}, system: {}} {
+		claims := jwt.NewAccountClaims(key)
+		claims.Limits.JetStreamLimits = limits
+		token, err := claims.Encode(operator)
+		if err := errors.Join(err, resolver.Store(key, token)); err != nil {
+			b.t.Fatal(err)
+		}
 	}
-	opts.TrustedKeys, opts.AccountResolver = []string{operatorKey}, resolver
+	opts.TrustedKeys, opts.AccountResolver, opts.SystemAccount = []string{operatorKey}, resolver, system
 	return func(u *server.User, public string, seed []byte) []byte {
 		b.t.Helper()
 		claims := jwt.NewUserClaims(public)
