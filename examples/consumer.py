@@ -21,6 +21,7 @@ import time
 import urllib.parse
 import zlib
 
+GROUP = "analyze"
 ARMED, FRAMES, END, CLOSED = 1, 3, 6, 8
 READY, RELEASES, FINISHED = 33, 34, 37
 HEARTBEAT, RESET, JOIN, WELCOME = 64, 65, 66, 67
@@ -81,7 +82,7 @@ class Link:
 
     def __init__(self, nats, camera, name):
         self.nats, self.base, self.name = nats, f"sluice.{camera}.link", name
-        nats.subscribe(f"{self.base}.down.{name}")
+        nats.subscribe(f"{self.base}.down.{GROUP}.{name}")
         self.nonce = secrets.token_hex(8)
         self.health = {"frames": 0}
         self.begin()
@@ -99,7 +100,7 @@ class Link:
 
     def transmit(self, kind, number, body=b""):
         self.owed = False
-        self.nats.publish(f"{self.base}.up.{self.name}", self.packet(kind, number, body))
+        self.nats.publish(f"{self.base}.up.{GROUP}.{self.name}", self.packet(kind, number, body))
 
     def send(self, kind, body):
         self.sent += 1
@@ -112,9 +113,9 @@ class Link:
         if not self.joined:
             if now - self.asked > 0.2:
                 self.asked = now
-                request = {"v": 1, "group": "analyze", "name": self.name, "pid": os.getpid(), "host": socket.gethostname(),
+                request = {"v": 1, "group": GROUP, "name": self.name, "pid": os.getpid(), "host": socket.gethostname(),
                            "nonce": self.nonce, "conn": str(self.conn)}
-                self.nats.publish(f"{self.base}.join", self.packet(JOIN, 0, json.dumps(request).encode()))
+                self.nats.publish(f"{self.base}.join.{GROUP}", self.packet(JOIN, 0, json.dumps(request).encode()))
             return
         if now - self.beat > 1:
             self.beat = now

@@ -34,7 +34,7 @@ func distant(opts config.Acquire, l link.Listener, book *refusal.Book, logger *s
 	}
 	f, err := jetstream.NewFeeder(jetstream.Config{
 		Connect: func(ctx context.Context) (*nats.Conn, error) {
-			return bus.Connect(ctx, bus.Options{NATS: opts.NATS, Process: "acquire pixels", Log: logger, Refusals: book})
+			return bus.Connect(ctx, bus.Options{NATS: opts.NATS, Role: "acquire", Process: "acquire pixels", Log: logger, Refusals: book})
 		},
 		Base: "sluice." + string(opts.Camera.Camera), Dir: shmDir, Storage: storage, Replicas: int(opts.Replicas), MaxBytes: int64(opts.Bytes),
 		Logger: logger,

@@ -1,16 +1,9 @@
 package bus_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +15,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/bus/bustest"
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/exit"
 )
@@ -180,73 +174,33 @@ func TestCredentials(t *testing.T) {
 	)
 }
 
-// authority signs certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	file string
-}
-
-// certify makes a certificate, of a new authority where by is nil, and the files of it and its key.
-func certify(t *testing.T, by *authority) (a authority, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"broker.lab"}, BasicConstraintsValid: true, IsCA: by == nil,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	parent, signer := c, private
-	if by != nil {
-		parent, signer = by.cert, by.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &private.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	a.key = private
-	a.file = write(t, "cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	text, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a, write(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text}))
-}
-
 func TestTLS(t *testing.T) {
-	ca, _ := certify(t, nil)
-	other, _ := certify(t, nil)
-	own, ownKey := certify(t, &ca)
-	user, userKey := certify(t, &ca)
-	pair, err := tls.LoadX509KeyPair(own.file, ownKey)
+	ca, other := bustest.NewAuthority(t), bustest.NewAuthority(t)
+	own, ownKey := ca.Certify(t)
+	user, userKey := ca.Certify(t)
+	pair, err := tls.LoadX509KeyPair(own, ownKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	pool := x509.NewCertPool()
-	pool.AddCert(ca.cert)
+	pool.AddCert(ca.Cert)
 	mutual := &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MinVersion: tls.VersionTLS13}
 	one := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}
 	knock(t, serverOf(t, server.Options{TLSConfig: one, TLSTimeout: 10}), nil,
-		door{"its authority", config.NATS{NATSCA: ca.file}, ""},
-		door{"another name of its", config.NATS{NATSCA: ca.file, NATSServerName: "broker.lab"}, ""},
-		door{"a name that it has not", config.NATS{NATSCA: ca.file, NATSServerName: "other.lab"}, "x509: certificate is valid for broker.lab, not other.lab"},
-		door{"another authority", config.NATS{NATSCA: other.file}, `while trying to verify candidate authority certificate "test")`},
+		door{"its authority", config.NATS{NATSCA: ca.File}, ""},
+		door{"another name of its", config.NATS{NATSCA: ca.File, NATSServerName: "broker.lab"}, ""},
+		door{"a name that it has not", config.NATS{NATSCA: ca.File, NATSServerName: "other.lab"}, "x509: certificate is valid for broker.lab, not other.lab"},
+		door{"another authority", config.NATS{NATSCA: other.File}, `while trying to verify candidate authority certificate "test")`},
 		door{"no authority", config.NATS{}, "x509: certificate signed by unknown authority"},
-		door{"no file", config.NATS{NATSCA: ca.file + "x"}, "--nats-ca: open " + ca.file + "x: no such file or directory"},
+		door{"no file", config.NATS{NATSCA: ca.File + "x"}, "--nats-ca: open " + ca.File + "x: no such file or directory"},
 		door{"no certificate", config.NATS{NATSCA: ownKey}, "--nats-ca: " + ownKey + " has no certificate"},
-		door{"another's key", config.NATS{NATSCA: ca.file, NATSCert: user.file, NATSKey: ownKey}, "tls: private key does not match public key"},
+		door{"another's key", config.NATS{NATSCA: ca.File, NATSCert: user, NATSKey: ownKey}, "tls: private key does not match public key"},
 	)
 	knock(t, serverOf(t, server.Options{TLSConfig: mutual, TLSTimeout: 10, TLSVerify: true}), nil,
-		door{"without one", config.NATS{NATSCA: ca.file}, "refused: remote error: tls: certificate required"},
-		door{"with a certificate", config.NATS{NATSCA: ca.file, NATSCert: user.file, NATSKey: userKey}, ""},
+		door{"without one", config.NATS{NATSCA: ca.File}, "refused: remote error: tls: certificate required"},
+		door{"with a certificate", config.NATS{NATSCA: ca.File, NATSCert: user, NATSKey: userKey}, ""},
 	)
 	knock(t, serverOf(t, server.Options{}), nil,
-		door{"a server without", config.NATS{NATSCA: ca.file}, "nats: secure connection not available"},
+		door{"a server without", config.NATS{NATSCA: ca.File}, "nats: secure connection not available"},
 	)
 }

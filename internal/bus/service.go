@@ -34,6 +34,10 @@ const (
 // errInbox is about a request that would have acquire say something in a place of the asker's choice.
 var errInbox = fmt.Errorf("%w: its answer is to go to a subject that is no inbox", ErrRequest)
 
+// errNoReply is about a request that wants no answer. Who may ask JetStream can have it send messages to any subject, also
+// empty ones, and to one of control: but none that asks for an answer in an inbox.
+var errNoReply = fmt.Errorf("%w: it names no subject for the answer", ErrRequest)
+
 // Service is a process's presence among NATS services: it answers $SRV.PING, INFO and STATS, and acquire's
 // also the control subjects.
 type Service struct {
@@ -68,8 +72,8 @@ func ServeControl(ctx context.Context, nc *nats.Conn, p *Publisher, c Control, b
 		VerbPause: handle(c.Pause), VerbResume: handle(c.Resume), VerbStatus: handle(c.Status),
 	} {
 		err := group.AddEndpoint(string(verb), micro.HandlerFunc(func(r micro.Request) {
-			if !Inbox(r.Reply()) {
-				book.Note(refusal.Answer, errInbox, "verb", verb)
+			if err := answerable(r.Reply()); err != nil {
+				book.Note(refusal.Answer, err, "verb", verb)
 				return
 			}
 			if err := s.serve(ctx, p, h, r); errors.Is(err, ErrRequest) {
@@ -156,6 +160,17 @@ func runOf(res any) frames.RunID {
 // would be taken for a message of this process's own.
 func Inbox(subject string) bool {
 	return !strings.HasPrefix(subject, root) && !strings.HasPrefix(subject, "$")
+}
+
+// answerable refuses a request by where its answer is to go.
+func answerable(reply string) error {
+	switch {
+	case reply == "":
+		return errNoReply
+	case !Inbox(reply):
+		return errInbox
+	}
+	return nil
 }
 
 // serve answers one request, and returns the error that it answers with.

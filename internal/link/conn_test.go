@@ -370,7 +370,7 @@ func TestAnswers(t *testing.T) {
 	defer l.Close()
 	ask := func(name, nonce string, id uint64, pid int) string {
 		body := fmt.Sprintf(`{"v":1,"group":"writer","name":%q,"nonce":%q,"conn":"%d","pid":%d}`, name, nonce, id, pid)
-		l.join("b.link.join", frames.AppendPacket(nil, frames.Packet{Kind: frames.KindJoin, Conn: id, Body: []byte(body)}))
+		l.join("b.link.join.writer", frames.AppendPacket(nil, frames.Packet{Kind: frames.KindJoin, Conn: id, Body: []byte(body)}))
 		for _, p := range w.take() {
 			switch {
 			case p.Kind == frames.KindReset && p.Conn == id:

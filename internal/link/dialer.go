@@ -40,6 +40,7 @@ func NewDialer(cfg DialerConfig) Dialer { return &dialer{cfg} }
 // joining is a request to join under one connection's number, and what became of it.
 type joining struct {
 	cfg    DialerConfig
+	group  string
 	name   string
 	id     uint64
 	live   atomic.Pointer[conn] // set when the request was granted
@@ -64,8 +65,8 @@ func (d *dialer) ask(ctx context.Context, j Join) (Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask to join: %w", err)
 	}
-	g := &joining{cfg: d.cfg, name: j.Name, id: j.Conn, answer: make(chan error, 1)}
-	undo, err := d.cfg.Transport.Subscribe(downSubject(d.cfg.Base, j.Name), g.packet)
+	g := &joining{cfg: d.cfg, group: j.Group, name: j.Name, id: j.Conn, answer: make(chan error, 1)}
+	undo, err := d.cfg.Transport.Subscribe(downSubject(d.cfg.Base, j.Group, j.Name), g.packet)
 	if err != nil {
 		return nil, fmt.Errorf("ask to join: %w", err)
 	}
@@ -83,7 +84,7 @@ func (g *joining) wait(ctx context.Context, request []byte) error {
 	again := time.NewTicker(g.cfg.Timing.withDefaults().Repeat)
 	defer again.Stop()
 	for {
-		_ = g.cfg.Transport.Publish(joinSubject(g.cfg.Base), request) // lost ones are repeated
+		_ = g.cfg.Transport.Publish(joinSubject(g.cfg.Base, g.group), request) // lost ones are repeated
 		select {
 		case err := <-g.answer:
 			return err
@@ -123,7 +124,7 @@ func (g *joining) packet(_ string, data []byte) {
 			g.tell(fmt.Errorf("%w: acquire speaks version %d of the link, the member version %d", ErrRefused, w.V, version))
 		default:
 			c := newConn(g.id, ends{
-				transport: g.cfg.Transport, subject: upSubject(g.cfg.Base, g.name), timing: g.cfg.Timing, health: g.cfg.Health,
+				transport: g.cfg.Transport, subject: upSubject(g.cfg.Base, g.group, g.name), timing: g.cfg.Timing, health: g.cfg.Health,
 				book: g.cfg.Refusals,
 			}, Peer{Carrier: g.cfg.Carrier})
 			g.live.Store(c)

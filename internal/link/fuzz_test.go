@@ -81,10 +81,10 @@ func FuzzListener(f *testing.F) {
 		defer lis.Close()
 		l := lis.(*listener)
 		for range 2 {
-			l.join("b.link.join", asked)
-			l.packet("b.link.up.w0", said)
-			l.packet("b.link.up.w0", asked)
-			l.join("b.link.join", said)
+			l.join("b.link.join.writer", asked)
+			l.packet("b.link.up.writer.w0", said)
+			l.packet("b.link.up.writer.w0", asked)
+			l.join("b.link.join.writer", said)
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()

@@ -84,7 +84,7 @@ func Listen(cfg ListenerConfig) (Listener, error) {
 	for _, s := range []struct {
 		subject string
 		f       func(string, []byte)
-	}{{upSubject(cfg.Base, "*"), l.packet}, {joinSubject(cfg.Base), l.join}} {
+	}{{upSubject(cfg.Base, "*", "*"), l.packet}, {joinSubject(cfg.Base, "*"), l.join}} {
 		undo, err := cfg.Transport.Subscribe(s.subject, s.f)
 		if err != nil {
 			l.Close()
@@ -118,9 +118,10 @@ func (l *listener) Accept(ctx context.Context) (Conn, error) {
 // packet takes a member's packet to its connection. A member that is not known is told so.
 func (l *listener) packet(subject string, data []byte) {
 	p, err := frames.DecodePacket(data)
-	name := subject[strings.LastIndexByte(subject, '.')+1:]
+	rest, name := lastToken(subject)
+	_, group := lastToken(rest)
 	if err == nil {
-		err = frames.ValidCamera(name)
+		err = errors.Join(frames.ValidCamera(group), frames.ValidCamera(name))
 	}
 	if err != nil {
 		l.cfg.Refusals.Note(refusal.Packet, err, "bytes", len(data))
@@ -135,11 +136,11 @@ func (l *listener) packet(subject string, data []byte) {
 	closed := l.closed
 	l.mu.Unlock()
 	switch {
-	case c != nil && c.join.Name == name:
+	case c != nil && c.join.Name == name && c.join.Group == group:
 		c.handle(p)
 	case !closed && p.Kind != frames.KindReset:
 		l.cfg.Refusals.Count(refusal.Unknown, 1)
-		l.answer(name, frames.KindReset, p.Conn, nil)
+		l.answer(group, name, frames.KindReset, p.Conn, nil)
 	}
 }
 
@@ -154,12 +155,12 @@ func (l *listener) forget(c *conn) {
 	l.past[c.id] = true
 }
 
-func (l *listener) answer(name string, kind frames.Kind, id uint64, body []byte) {
-	_ = l.cfg.Transport.Publish(downSubject(l.cfg.Base, name), frames.AppendPacket(nil, frames.Packet{Kind: kind, Conn: id, Body: body}))
+func (l *listener) answer(group, name string, kind frames.Kind, id uint64, body []byte) {
+	_ = l.cfg.Transport.Publish(downSubject(l.cfg.Base, group, name), frames.AppendPacket(nil, frames.Packet{Kind: kind, Conn: id, Body: body}))
 }
 
 // join answers a request to join; a repeat of a request that was granted gets the same answer.
-func (l *listener) join(_ string, data []byte) {
+func (l *listener) join(subject string, data []byte) {
 	p, err := frames.DecodePacket(data)
 	var j Join
 	if err == nil && p.Kind == frames.KindJoin {
@@ -171,6 +172,9 @@ func (l *listener) join(_ string, data []byte) {
 	if err == nil {
 		err = j.valid()
 	}
+	if _, group := lastToken(subject); err == nil && j.Group != group {
+		err = fmt.Errorf("%w: %s asks to join the group %q where %q is asked for", ErrProtocol, j.Name, j.Group, refusal.Clip(group, maxWord))
+	}
 	if err != nil {
 		l.cfg.Refusals.Note(refusal.Join, err, "bytes", len(data))
 		return
@@ -178,7 +182,7 @@ func (l *listener) join(_ string, data []byte) {
 	c, fresh, err := l.admit(j)
 	switch {
 	case errors.Is(err, ErrReset):
-		l.answer(j.Name, frames.KindReset, j.Conn, nil)
+		l.answer(j.Group, j.Name, frames.KindReset, j.Conn, nil)
 	case errors.Is(err, ErrClosed), errors.Is(err, errBusy): // the request is repeated
 	default:
 		w := Welcome{V: version}
@@ -187,7 +191,7 @@ func (l *listener) join(_ string, data []byte) {
 			w.Refused = err.Error()
 		}
 		body, _ := json.Marshal(w) // a struct of numbers and strings
-		l.answer(j.Name, frames.KindWelcome, j.Conn, body)
+		l.answer(j.Group, j.Name, frames.KindWelcome, j.Conn, body)
 	}
 	if fresh { // behind the answer: what acquire says to the member must not overtake it
 		l.accepted <- c
@@ -216,7 +220,7 @@ func (l *listener) admit(j Join) (c *conn, fresh bool, err error) {
 		}
 	}
 	if c := l.conns[j.Conn]; c != nil {
-		if c.join.Name != j.Name {
+		if c.join.Name != j.Name || c.join.Group != j.Group {
 			return nil, false, ErrReset
 		}
 		return c, false, nil
@@ -235,7 +239,7 @@ func (l *listener) admit(j Join) (c *conn, fresh bool, err error) {
 		return nil, false, fmt.Errorf("%d members have joined, there is room for no more", maxMembers)
 	}
 	c = newConn(j.Conn, ends{
-		transport: l.cfg.Transport, subject: downSubject(l.cfg.Base, j.Name), timing: l.cfg.Timing, room: l.room, book: l.cfg.Refusals,
+		transport: l.cfg.Transport, subject: downSubject(l.cfg.Base, j.Group, j.Name), timing: l.cfg.Timing, room: l.room, book: l.cfg.Refusals,
 	}, Peer{Join: j})
 	c.away = away
 	l.conns[j.Conn] = c
@@ -258,7 +262,7 @@ func (l *listener) free(j Join, alive bool) error {
 			}
 			continue
 		}
-		if old.PID != j.PID && l.cfg.Alive != nil && l.cfg.Alive(old) {
+		if (old.PID != j.PID || old.Group != j.Group) && l.cfg.Alive != nil && l.cfg.Alive(old) {
 			return taken
 		}
 	}

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"strings"
 
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -11,7 +12,7 @@ import (
 type Transport interface {
 	// Publish sends one datagram and does not block on the network. It does not keep data.
 	Publish(subject string, data []byte) error
-	// Subscribe calls f for each datagram on subject (which may end in ".*"), one at a time, until the
+	// Subscribe calls f for each datagram on subject (a token of which may be "*"), one at a time, until the
 	// returned function is called, which waits for a running f. f is given the datagram's own subject and may
 	// keep the data.
 	Subscribe(subject string, f func(subject string, data []byte)) (unsubscribe func(), err error)
@@ -20,12 +21,19 @@ type Transport interface {
 	Connected() bool
 }
 
-// Subjects of the link below a camera's own ("sluice.cam0").
-func joinSubject(base string) string { return base + ".link.join" }
+// Subjects of the link below a camera's own ("sluice.cam0"). They name the group, so that a broker can keep who is of one
+// from speaking as another.
+func joinSubject(base, group string) string { return base + ".link.join." + group }
 
-func upSubject(base, name string) string { return base + ".link.up." + name }
+func upSubject(base, group, name string) string { return base + ".link.up." + group + "." + name }
 
-func downSubject(base, name string) string { return base + ".link.down." + name }
+func downSubject(base, group, name string) string { return base + ".link.down." + group + "." + name }
+
+// lastToken cuts the last token off a subject.
+func lastToken(subject string) (rest, last string) {
+	i := strings.LastIndexByte(subject, '.')
+	return subject[:max(i, 0)], subject[i+1:]
+}
 
 // The names of the carriers.
 const (

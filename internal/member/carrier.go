@@ -17,7 +17,7 @@ func (c Config) carrier() link.Carrier {
 	slab := shm.Carrier{Dir: shmDir}
 	away := jetstream.Carrier{
 		Connect: func(ctx context.Context) (*nats.Conn, error) {
-			return bus.Connect(ctx, bus.Options{NATS: c.NATS, Process: c.Name + " pixels", Log: c.Logger, Refusals: c.Refusals})
+			return bus.Connect(ctx, bus.Options{NATS: c.NATS, Role: c.Group, Process: c.Name + " pixels", Log: c.Logger, Refusals: c.Refusals})
 		},
 		Base: "sluice." + c.Camera, Name: c.Name, Memory: int64(c.Receive), Logger: c.Logger,
 	}

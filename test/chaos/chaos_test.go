@@ -11,12 +11,16 @@ import (
 
 // TestChaos records runs into which faults fall. SLUICE_CHAOS sets how many (a handful by default), SLUICE_CHAOS_SEED
 // repeats one of them, SLUICE_CHAOS_PARALLEL is how many there are at a time, SLUICE_CHAOS_TABLE a file for the table of
-// what was tried and what it cost.
+// what was tried and what it cost. In a third of them pixels go through JetStream; SLUICE_CHAOS_LINK=jetstream has them do so in
+// all, =shm in none.
 func TestChaos(t *testing.T) {
 	rounds, parallel := number(t, "SLUICE_CHAOS", 5), number(t, "SLUICE_CHAOS_PARALLEL", 3)
 	seeds := make([]uint64, rounds)
 	for i := range seeds {
 		seeds[i] = rand.Uint64() >> 1
+		if link := os.Getenv("SLUICE_CHAOS_LINK"); link == "jetstream" || link == "" && i%3 == 1 {
+			seeds[i] |= streamed
+		}
 	}
 	if seed := number(t, "SLUICE_CHAOS_SEED", 0); seed != 0 {
 		seeds = []uint64{seed}

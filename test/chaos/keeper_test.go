@@ -42,10 +42,10 @@ func (r *round) byHand() crew {
 	h.ctx, h.end = context.WithCancel(context.WithoutCancel(r.t.Context()))
 	common := append([]string{"--nats", r.broker.url(), "--camera=" + r.Camera}, r.plan.link...)
 	for _, name := range r.plan.names("writer", r.plan.writers) {
-		h.keeping.Go(func() { h.keep("writer", append([]string{"--name=" + name, "--out", r.Out}, common...), nil) })
+		h.keeping.Go(func() { h.member("writer", name, append([]string{"--out", r.Out}, common...)) })
 	}
 	for _, name := range r.plan.names("analyze", r.plan.analysers) {
-		h.keeping.Go(func() { h.keep("analyze", append([]string{"--name=" + name}, common...), nil) })
+		h.keeping.Go(func() { h.member("analyze", name, common) })
 	}
 	require := "writer=" + itoa(r.plan.writers)
 	if r.plan.analysers > 0 {
@@ -55,11 +55,11 @@ func (r *round) byHand() crew {
 	if r.plan.way == startsOnce {
 		h.keeping.Go(func() {
 			defer close(h.over)
-			h.keep("acquire", append(args, "--start"), func(code int) bool { return code == 0 || code == 3 })
+			h.keep(nil, "acquire", append(args, "--start"), func(code int) bool { return code == 0 || code == 3 })
 		})
 		return h
 	}
-	h.keeping.Go(func() { h.keep("acquire", args, nil) })
+	h.keeping.Go(func() { h.keep(nil, "acquire", args, nil) })
 	h.keeping.Go(func() {
 		defer close(h.over)
 		h.operate()
@@ -67,14 +67,29 @@ func (r *round) byHand() crew {
 	return h
 }
 
-// keep runs a program, again whenever it was killed, until it ends as ends says or is asked to.
-func (h *byHand) keep(program string, args []string, ends func(code int) bool) {
+// member keeps a writer or an analyser, on the host that the plan has it on.
+func (h *byHand) member(program, name string, args []string) {
+	args = append([]string{"--name=" + name}, args...)
+	if s := h.r.plan.streams; s != nil {
+		a := s.away[name]
+		h.keep(a.under(), program, append(args, a.options...), nil)
+		return
+	}
+	h.keep(nil, program, args, nil)
+}
+
+// keep runs a program, by another command where there is one, again whenever it was killed, until it ends as ends says or is asked to.
+func (h *byHand) keep(under []string, program string, args []string, ends func(code int) bool) {
 	for h.ctx.Err() == nil {
 		var out bytes.Buffer
-		cmd := bin.Command(h.ctx, program, args...)
+		cmd, err := bin.CommandUnder(h.ctx, under, program, args...)
+		if err != nil {
+			h.r.t.Error(err)
+			return
+		}
 		cmd.Stdout, cmd.Stderr = &out, &out
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		err := cmd.Run()
+		err = cmd.Run()
 		h.mu.Lock()
 		fmt.Fprintf(&h.log, "%s %s ended: %v\n%s", time.Now().Format("15:04:05.000"), program, err, out.String())
 		h.mu.Unlock()

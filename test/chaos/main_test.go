@@ -12,8 +12,8 @@ import (
 var bin *programs.Programs
 
 func TestMain(m *testing.M) {
-	if address := os.Getenv(brokerVar); address != "" { // this process is a round's broker
-		os.Exit(serveBroker(address))
+	if text := os.Getenv(brokerVar); text != "" { // this process is a server of a round's broker
+		os.Exit(serveBroker(text))
 	}
 	os.Exit(programs.Main(m, &bin))
 }

@@ -40,6 +40,8 @@ type plan struct {
 	// hung is when silence counts.
 	hung   time.Duration
 	faults []fault
+	// streams are what goes through JetStream, nil for nothing.
+	streams *streams
 }
 
 // newPlan makes the round of a seed.
@@ -54,6 +56,10 @@ func newPlan(seed uint64) plan {
 		p.way = operated
 	case n < 11:
 		p.way = startsOnce
+	}
+	beside := rand.New(rand.NewPCG(seed, 1)) // so that r's numbers are for what they were
+	if seed&streamed != 0 {                  // by hand: the members of `sluice run` are on its host
+		p.way = []way{operated, startsOnce}[beside.IntN(2)]
 	}
 	width, height, dtype, fps := 1+r.IntN(400), 1+r.IntN(300), one("uint8", "uint16"), 80+r.IntN(400)
 	p.frames = uint64(fps) * uint64(2+r.IntN(3))
@@ -99,6 +105,10 @@ func newPlan(seed uint64) plan {
 	for range 2 + r.IntN(4) {
 		p.faults = append(p.faults, p.fault(r))
 	}
+	if seed&streamed != 0 {
+		p.streams = newStreams(beside, p)
+		p.capture = append(p.capture, p.streams.acquire...)
+	}
 	return p
 }
 
@@ -107,6 +117,9 @@ func (p plan) String() string {
 	fmt.Fprintf(&b, "%s, %d writers, %d analysers %s %q, hung after %s", p.way, p.writers, p.analysers, p.link, p.capture, p.hung)
 	if p.stopAt > 0 {
 		fmt.Fprintf(&b, ", stopped at %.2f of the frames", p.stopAt)
+	}
+	if p.streams != nil {
+		fmt.Fprintf(&b, "; %s", p.streams)
 	}
 	for _, f := range p.faults {
 		fmt.Fprintf(&b, "\n  %s", f)

@@ -55,7 +55,11 @@ func play(t *testing.T, p plan) result {
 	r := &round{Station: programs.NewStation(t, bin, "chaos"), t: t, plan: p}
 	url := r.BrokerURL
 	if p.way != ownBroker {
-		r.broker = newOutside(t)
+		servers := 1
+		if p.streams != nil {
+			servers = p.streams.servers
+		}
+		r.broker = newOutside(t, servers, p.streams != nil)
 		url = r.broker.url
 	}
 	r.watch = newWatch(r.Camera, url)
@@ -189,7 +193,7 @@ func (r *round) strike(ctx context.Context, f fault) {
 	}
 	st := r.watch.status()
 	r.mu.Lock()
-	r.tried = append(r.tried, tried{f.kind, time.Now(), st.Captured, st.InFlight})
+	r.tried = append(r.tried, tried{r.plan.streams.name(f.kind), time.Now(), st.Captured, st.InFlight})
 	r.mu.Unlock()
 	r.note("%s %q, %d", f.kind, f.victims, pids)
 	switch f.kind {

@@ -22,9 +22,6 @@ func table() map[string]allowed {
 		"sluice.cam0.preview":                {[]string{"analyze"}, []string{"monitor", "operator"}},
 		"sluice.cam0.spectrum.spatial":       {[]string{"analyze"}, []string{"writer", "monitor", "operator"}},
 		"sluice.cam0.spectrum.temporal":      {[]string{"analyze"}, []string{"writer", "monitor", "operator"}},
-		"sluice.cam0.link.join":              {[]string{"writer", "analyze"}, []string{"acquire"}},
-		"sluice.cam0.link.up.writer-1":       {[]string{"writer", "analyze"}, []string{"acquire"}},
-		"sluice.cam0.link.down.writer-1":     {[]string{"acquire"}, []string{"writer", "analyze"}},
 		"sluice.cam0.link.combine.analyze-1": {[]string{"analyze"}, []string{"analyze"}},
 		"_INBOX.acquire.x":                   {[]string{"acquire"}, []string{"acquire"}},
 		"_INBOX.operator.x":                  {[]string{"acquire"}, []string{"operator"}},
@@ -42,10 +39,50 @@ func table() map[string]allowed {
 		"$SRV.STATS.sluice-writer":             {[]string{"monitor"}, []string{"writer"}},
 		"$SRV.>":                               {[]string{"monitor"}, nil},
 		"$SYS.REQ.SERVER.PING":                 {},
-		"$JS.API.STREAM.LIST":                  {},
 		"anything":                             {},
 		"sluice.cam0.link.jetstream.something": {},
 	}
+	// Who is of one group neither speaks nor hears as another.
+	for _, group := range []string{"writer", "analyze"} {
+		all["sluice.cam0.link.join."+group] = allowed{[]string{group}, []string{"acquire"}}
+		all["sluice.cam0.link.up."+group+".m"] = allowed{[]string{group}, []string{"acquire"}}
+		all["sluice.cam0.link.down."+group+".m"] = allowed{[]string{"acquire"}, []string{group}}
+	}
+	for _, old := range []string{"join", "up.m", "down.m"} {
+		all["sluice.cam0.link."+old] = allowed{}
+	}
+	all["sluice.cam0.link.up.*.*"] = allowed{nil, []string{"acquire"}}
+	all["sluice.cam0.link.down.*.*"] = allowed{}
+	// Pixels: acquire alone brings them, makes what they travel in, and takes it away. Members fetch, acknowledge, and hear what
+	// is sent to them without a stream. Nobody reads a stream in another way.
+	acquire, members := []string{"acquire"}, []string{"writer", "analyze"}
+	all["sluice.cam0.link.stream.writer-1"] = allowed{acquire, nil}
+	all["sluice.cam0.link.plain.analyze-1"] = allowed{acquire, members}
+	for _, does := range []string{
+		"STREAM.INFO.sluice_cam0", "STREAM.CREATE.sluice_cam0", "STREAM.UPDATE.sluice_cam0", "STREAM.PURGE.sluice_cam0", "STREAM.DELETE.sluice_cam0",
+		"CONSUMER.CREATE.sluice_cam0.writer-1.sluice.cam0.link.stream.writer-1", "CONSUMER.DELETE.sluice_cam0.writer-1",
+	} {
+		all["$JS.API."+does] = allowed{acquire, nil}
+	}
+	all["$JS.API.CONSUMER.INFO.sluice_cam0.writer-1"] = allowed{members, nil}
+	all["$JS.API.CONSUMER.MSG.NEXT.sluice_cam0.writer-1"] = allowed{members, nil}
+	all["$JS.ACK.sluice_cam0.writer-1.1.2.3.1767323045000000000.0"] = allowed{members, nil}
+	for _, nobody := range []string{
+		"INFO", "ACCOUNT.PURGE.A", "SERVER.REMOVE", "META.LEADER.STEPDOWN", "STREAM.LIST", "STREAM.NAMES", "STREAM.MSG.GET.sluice_cam0",
+		"STREAM.MSG.DELETE.sluice_cam0", "STREAM.SNAPSHOT.sluice_cam0", "STREAM.RESTORE.sluice_cam0", "STREAM.PEER.REMOVE.sluice_cam0",
+		"STREAM.LEADER.STEPDOWN.sluice_cam0", "DIRECT.GET.sluice_cam0", "DIRECT.GET.sluice_cam0.sluice.cam0.link.stream.writer-1",
+		"CONSUMER.CREATE.sluice_cam0", "CONSUMER.CREATE.sluice_cam0.writer-1", "CONSUMER.CREATE.sluice_cam0.spy.sluice.cam0.link.stream",
+		"CONSUMER.DURABLE.CREATE.sluice_cam0.writer-1", "CONSUMER.LIST.sluice_cam0", "CONSUMER.NAMES.sluice_cam0", "CONSUMER.PAUSE.sluice_cam0.writer-1",
+		"CONSUMER.UNPIN.sluice_cam0.writer-1", "CONSUMER.RESET.sluice_cam0.writer-1", "CONSUMER.LEADER.STEPDOWN.sluice_cam0.writer-1",
+	} {
+		all["$JS.API."+nobody] = allowed{}
+	}
+	for _, wide := range []string{
+		"$JS.>", "$JS.API.>", "$JS.ACK.>", "$JS.EVENT.>", "$JS.EVENT.ADVISORY.>", "sluice.cam0.link.stream.*", "sluice.*.link.stream.>", "$JS.API.CONSUMER.MSG.NEXT.*.*",
+	} {
+		all[wide] = allowed{}
+	}
+	all["sluice.*.link.plain.*"] = allowed{nil, members}
 	for _, verb := range []string{"arm", "start", "stop", "pause", "resume"} {
 		all["sluice.cam0.control."+verb] = allowed{[]string{"operator"}, []string{"acquire"}}
 	}
@@ -54,7 +91,7 @@ func table() map[string]allowed {
 
 // TestRoles tries each role on each subject, in both directions.
 func TestRoles(t *testing.T) {
-	b := start(t)
+	b := start(t, byPassword, false)
 	for _, role := range roles {
 		nc := b.connect(role)
 		refusals := make(chan error, 16)

@@ -47,8 +47,8 @@ func TestStranger(t *testing.T) {
 			}
 		}
 	}
-	s.send("link.join", nil) // acquire has heard all when it has heard these
-	s.send("link.up.nobody", nil)
+	s.send("link.join.writer", nil) // acquire has heard all when it has heard these
+	s.send("link.up.writer.nobody", nil)
 	s.flush()
 	s.await("the end of the replay", func(st bus.Status) bool {
 		return st.Refused[refusal.Join] > played.Refused[refusal.Join] && st.Refused[refusal.Packet] > played.Refused[refusal.Packet]
@@ -125,9 +125,9 @@ func bodies() map[frames.Kind][][]byte {
 
 // packets sends everything that the link has, under connection numbers that nobody has.
 func (s *scene) packets(before bus.Status) {
-	names := []string{"nobody"}
+	names := []string{"writer.nobody"}
 	for _, m := range before.Members {
-		names = append(names, m.Name)
+		names = append(names, m.Group+"."+m.Name)
 	}
 	writer := s.member("writer-1", func(bus.MemberStatus) bool { return true })
 	unknown, malformed, toWriter := uint64(0), uint64(0), uint64(0)
@@ -147,7 +147,7 @@ func (s *scene) packets(before bus.Status) {
 		}
 	}
 	for _, b := range [][]byte{nil, {0}, []byte("SLU1"), bytes.Repeat([]byte("SLU1"), 1<<18), bytes.Repeat([]byte{0xff}, 64)} {
-		for _, name := range append(names, "NO", strings.Repeat("n", 200)) {
+		for _, name := range append(names, "writer.NO", "writer."+strings.Repeat("n", 200)) {
 			s.send("link.up."+name, b)
 			s.send("link.down."+name, b)
 			malformed++
@@ -167,7 +167,7 @@ func (s *scene) packets(before bus.Status) {
 // joins asks to join ten thousand times and more.
 func (s *scene) joins() {
 	before := s.await("a status", func(bus.Status) bool { return true })
-	sub, err := s.stranger.Subscribe(s.subject("link.down.x-*"), func(*nats.Msg) {})
+	sub, err := s.stranger.Subscribe(s.subject("link.down.writer.*"), func(*nats.Msg) {})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func (s *scene) joins() {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		s.send("link.join", frames.AppendPacket(nil, frames.Packet{Kind: frames.KindJoin, Conn: id, Body: body}))
+		s.send("link.join.writer", frames.AppendPacket(nil, frames.Packet{Kind: frames.KindJoin, Conn: id, Body: body}))
 	}
 	n := uint64(0)
 	for i := range 10_000 {
@@ -211,7 +211,7 @@ func (s *scene) joins() {
 	ask([]int{1}, 7)
 	ask(map[string]any{"v": "one"}, 8)
 	for _, b := range [][]byte{nil, []byte("join me"), frames.AppendPacket(nil, frames.Packet{Kind: frames.KindReleases, Conn: 9})} {
-		s.send("link.join", b)
+		s.send("link.join.writer", b)
 		n++
 	}
 	s.flush()

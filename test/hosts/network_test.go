@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/exit"
+	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/pkg/frames"
 	"github.com/sluicedaq/sluice/test/programs"
 )
 
@@ -63,44 +66,126 @@ func (n *network) cut(d time.Duration) {
 	n.ip("link", "set", n.cable, "up")
 }
 
-// TestTwoHosts: acquire and the broker on one host, two writers and an analyser on another. The cable is pulled for five
-// seconds, and one of the writers killed meanwhile. No frame is lost, and none is wrong. Where the budget holds for
-// less than that, it says so, and the camera is paused.
-func TestTwoHosts(t *testing.T) {
-	for i, c := range []struct {
-		name, fps, budget string
-		frames            int
-		full              bool
-	}{
-		{"the budget lasts", "6", "256MiB", 150, false},
-		{"the budget is full", "40", "128MiB", 600, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			n := newNetwork(t, 10+i)
-			s := newStation(t, fmt.Sprintf("two-%d", i), "sim:?width=1024&height=1024&dtype=uint16&pattern=hash&fps="+c.fps, c.frames)
-			beat := []string{"--heartbeat", "500ms", "--hung-after", "2s"}
-			first := s.member(n.under(), n.near, "writer", "w1", beat...)
-			second := s.member(n.under(), n.near, "writer", "w2", beat...)
-			seen := s.member(n.under(), n.near, "analyze", "a1", beat...)
-			a := s.acquire(append(beat, "--require", "writer=2,analyze=1", "--shard-frames", "16", "--budget", c.budget, "--lost-after", "10s")...)
-			for _, m := range []string{"w1", "w2", "a1"} {
-				s.carries(m, "jetstream")
-			}
-			second.Signal(t, syscall.SIGKILL)
-			n.cut(5 * time.Second)
-			s.finish(a)
-			full := slices.ContainsFunc(s.full.All(), func(b bus.Backpressure) bool { return b.To == bus.BudgetFull && b.Action == "pause" })
-			if full != c.full {
-				t.Errorf("the budget was full: %t, want %t\n%s", full, c.full, s.told())
-			}
-			lost := slices.ContainsFunc(s.events.All(), func(e bus.Event) bool { return e.Kind == bus.EventMemberLost && e.Member.Name == "w2" })
-			if !lost {
-				t.Errorf("nobody says that the writer is lost\n%s", s.told())
-			}
-			for _, m := range []*programs.Running{first, seen} {
-				s.leave(m)
-			}
-		})
+// twoHosts are acquire and the broker on this host, two writers and an analyser on another.
+type twoHosts struct {
+	*station
+	network *network
+	acquire *programs.Running
+	members map[string]*programs.Running
+}
+
+// newTwoHosts begins a run of frames of 2 MiB with a budget of 256 MiB, and waits until all members have frames.
+func newTwoHosts(t *testing.T, number int, fps string, frames int, args ...string) *twoHosts {
+	t.Helper()
+	n := newNetwork(t, number)
+	h := &twoHosts{
+		network: n, members: map[string]*programs.Running{},
+		station: newStation(t, fmt.Sprintf("two-%d", number), "sim:?width=1024&height=1024&dtype=uint16&pattern=hash&fps="+fps, frames),
 	}
+	beat := []string{"--heartbeat", "500ms", "--hung-after", "2s"}
+	for name, program := range map[string]string{"w1": "writer", "w2": "writer", "a1": "analyze"} {
+		h.members[name] = h.member(n.under(), n.near, program, name, beat...)
+	}
+	h.acquire = h.station.acquire(slices.Concat(beat, []string{
+		"--require", "writer=2,analyze=1", "--shard-frames", "16", "--budget", "256MiB", "--lost-after", "10s",
+	}, args)...)
+	for name := range h.members {
+		h.carries(name, "jetstream")
+	}
+	return h
+}
+
+// strike kills one of the writers and pulls the cable for a while.
+func (h *twoHosts) strike(d time.Duration) {
+	h.t.Helper()
+	h.members["w2"].Signal(h.t, syscall.SIGKILL)
+	h.network.cut(d)
+}
+
+// after checks that acquire knows of the writer that was killed, and has the other members go.
+func (h *twoHosts) after() {
+	h.t.Helper()
+	lost := slices.ContainsFunc(h.events.All(), func(e bus.Event) bool { return e.Kind == bus.EventMemberLost && e.Member.Name == "w2" })
+	if !lost {
+		h.t.Errorf("nobody says that the writer is lost\n%s", h.told())
+	}
+	for _, name := range []string{"w1", "a1"} {
+		h.leave(h.members[name])
+	}
+}
+
+// summary is acquire's account of the run.
+func (h *twoHosts) summary() run.Summary {
+	h.t.Helper()
+	return *h.events.Wait(h.t, limit, "the run's account", func(e bus.Event) bool { return e.Summary != nil }).Summary
+}
+
+// filled checks that the budget became full, that each step to it and back was said, and what was done about it.
+func (h *twoHosts) filled(action string) {
+	h.t.Helper()
+	state, full := bus.BudgetOpen, false
+	for i, b := range h.full.All() {
+		if b.From != state || b.N != uint64(i)+1 {
+			h.t.Errorf("transition %d, from %s, comes when the budget is %s", b.N, b.From, state)
+		}
+		state = b.To
+		if b.To != bus.BudgetFull {
+			continue
+		}
+		full = true
+		if b.From != bus.BudgetThrottled || b.Action != action || b.Holder != "writer" || b.Limit > 256<<20 || b.Bytes > b.Limit || b.Limit-b.Bytes >= 2<<20 {
+			h.t.Errorf("the budget is full: %+v; want the action %s", b, action)
+		}
+	}
+	if !full || state != bus.BudgetOpen {
+		h.t.Errorf("the budget was full: %t, and in the end it is %s", full, state)
+	}
+}
+
+// TestTwoHosts: acquire and the broker on one host, two writers and an analyser on another. The cable is pulled for five
+// seconds, and one of the writers killed. No frame is lost, and none is wrong.
+func TestTwoHosts(t *testing.T) {
+	t.Parallel()
+	h := newTwoHosts(t, 10, "6", 150)
+	h.strike(5 * time.Second)
+	h.finish(h.acquire)
+	if s := h.summary(); s.PausedSeconds > 0 || s.Analyzed == 0 {
+		t.Errorf("%+v", s)
+	}
+	for _, b := range h.full.All() {
+		if b.To == bus.BudgetFull {
+			t.Errorf("the budget lasts for longer than that, and was full: %+v", b)
+		}
+	}
+	h.after()
+}
+
+// TestTwoHostsPause: the cable is away for longer than the budget lasts, and the camera pauses: nothing is lost.
+func TestTwoHostsPause(t *testing.T) {
+	t.Parallel()
+	h := newTwoHosts(t, 11, "40", 500, "--on-full", "pause")
+	h.strike(6 * time.Second)
+	h.finish(h.acquire)
+	h.filled("pause")
+	if s := h.summary(); s.PausedSeconds < 1 || s.PeakBudgetBytes > s.BudgetBytes {
+		t.Errorf("%+v", s)
+	}
+	h.after()
+}
+
+// TestTwoHostsDrop: the same, and the newest frames are dropped: each is in the ledger as dropped, the exit code says that frames were
+// lost, and all others are there.
+func TestTwoHostsDrop(t *testing.T) {
+	t.Parallel()
+	h := newTwoHosts(t, 12, "40", 500, "--on-full", "drop")
+	h.strike(6 * time.Second)
+	if r := h.acquire.Wait(t); r.Code != exit.Lost {
+		t.Errorf("acquire ended with %d\n%s", r.Code, r.Stderr)
+	}
+	v, s := h.whole(), h.summary()
+	if v.Captured != 500 || v.Lost == 0 || v.Written+v.Lost != 500 || s.Lost != v.Lost || s.LostByReason[frames.Dropped.String()] != v.Lost {
+		t.Errorf("verify says %+v, the account %+v", v, s)
+	}
+	h.filled("drop")
+	h.after()
 }

@@ -22,8 +22,8 @@ import (
 // limit bounds every wait.
 const limit = 2 * time.Minute
 
-// elsewhere is what makes a program one of another host: it has shared memory of its own.
-var elsewhere = []string{"unshare", "-m", "sh", "-c", `mount -t tmpfs -o size=16m none /dev/shm && exec "$0" "$@"`}
+// elsewhere makes a program one of another host.
+var elsewhere = programs.Elsewhere()
 
 // station is a camera with a broker that has JetStream.
 type station struct {

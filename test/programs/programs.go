@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -100,6 +101,25 @@ func (p *Programs) Command(ctx context.Context, name string, args ...string) *ex
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
+}
+
+// CommandUnder prepares a program by another command, which must become it: "ip netns exec", Elsewhere.
+func (p *Programs) CommandUnder(ctx context.Context, under []string, name string, args ...string) (*exec.Cmd, error) {
+	cmd := p.Command(ctx, name, args...)
+	if len(under) == 0 {
+		return cmd, nil
+	}
+	path, err := exec.LookPath(under[0])
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", name, err)
+	}
+	cmd.Path, cmd.Args = path, slices.Concat(under, []string{cmd.Path}, args)
+	return cmd, nil
+}
+
+// Elsewhere is what makes a program one of another host: it has shared memory of its own. It takes root.
+func Elsewhere() []string {
+	return []string{"unshare", "-m", "sh", "-c", `mount -t tmpfs -o size=16m none /dev/shm && exec "$0" "$@"`}
 }
 
 // Run runs a program to its end.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -56,15 +55,13 @@ func (p *Programs) StartWith(t *testing.T, env []string, name string, args ...st
 	return start(t, cmd)
 }
 
-// StartUnder starts a program by another command, which must become it: "ip netns exec", "unshare -m".
+// StartUnder starts a program by another command, as CommandUnder does.
 func (p *Programs) StartUnder(t *testing.T, under []string, name string, args ...string) *Running {
 	t.Helper()
-	cmd := p.Command(t.Context(), name, args...)
-	path, err := exec.LookPath(under[0])
+	cmd, err := p.CommandUnder(t.Context(), under, name, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Path, cmd.Args = path, slices.Concat(under, []string{cmd.Path}, args)
 	return start(t, cmd)
 }
 

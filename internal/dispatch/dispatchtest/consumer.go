@@ -143,7 +143,7 @@ func (c *Consumer) Reset() {
 	id := c.conn
 	c.mu.Unlock()
 	packet := frames.AppendPacket(nil, frames.Packet{Kind: frames.KindReset, Conn: id})
-	if err := c.cfg.Transport.Publish("sluice."+c.cfg.Camera+".link.down."+c.cfg.Name, packet); err != nil {
+	if err := c.cfg.Transport.Publish("sluice."+c.cfg.Camera+".link.down."+c.cfg.Group+"."+c.cfg.Name, packet); err != nil {
 		c.t.Error(err)
 	}
 }

@@ -37,8 +37,9 @@ func TestPermissions(t *testing.T) {
 		o.NoAuthUser = "anybody"
 		o.Users = []*server.User{
 			{Username: "anybody", Password: "x"},
-			may("acquire", camera+".link.stream.*", camera+".link.plain.*", "$JS.API.STREAM.*."+stream,
-				"$JS.API.CONSUMER.CREATE."+stream+".>", "$JS.API.CONSUMER.DELETE."+stream+".*"),
+			may("acquire", camera+".link.stream.*", camera+".link.plain.*", "$JS.API.STREAM.INFO."+stream, "$JS.API.STREAM.CREATE."+stream,
+				"$JS.API.STREAM.UPDATE."+stream, "$JS.API.STREAM.PURGE."+stream, "$JS.API.STREAM.DELETE."+stream,
+				"$JS.API.CONSUMER.CREATE."+stream+".*."+camera+".link.stream.*", "$JS.API.CONSUMER.DELETE."+stream+".*"),
 			member("w0"), member("a0"),
 		}
 	})

@@ -53,11 +53,9 @@ func (s *subscription) run(f func(string, []byte)) {
 }
 
 func (s *subscription) matches(subject string) bool {
-	if prefix, wild := strings.CutSuffix(s.pattern, "*"); wild {
-		rest, ok := strings.CutPrefix(subject, prefix)
-		return ok && rest != "" && !strings.Contains(rest, ".")
-	}
-	return s.pattern == subject
+	return slices.EqualFunc(strings.Split(s.pattern, "."), strings.Split(subject, "."), func(pattern, token string) bool {
+		return pattern == "*" && token != "" || pattern == token
+	})
 }
 
 // Publish implements link.Transport.

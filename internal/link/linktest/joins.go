@@ -57,7 +57,7 @@ func lateJoin(k *kit) {
 	var mu sync.Mutex
 	var requests [][2][]byte
 	down, up := k.process(), k.process()
-	undo, err := down.Subscribe(k.base+".link.join", func(subject string, data []byte) {
+	undo, err := down.Subscribe(k.base+".link.join.writer", func(subject string, data []byte) {
 		mu.Lock()
 		defer mu.Unlock()
 		requests = append(requests, [2][]byte{[]byte(subject), data})
@@ -109,7 +109,7 @@ func refusals(k *kit) {
 
 	// A member of another version.
 	answers := make(chan frames.Packet, 1)
-	undo, err := up.Subscribe(k.base+".link.down.w9", func(_ string, data []byte) {
+	undo, err := up.Subscribe(k.base+".link.down.writer.w9", func(_ string, data []byte) {
 		if p, err := frames.DecodePacket(data); err == nil && p.Kind == frames.KindWelcome {
 			answers <- p
 		}
@@ -120,7 +120,7 @@ func refusals(k *kit) {
 	defer undo()
 	j = joinOf("w9")
 	j.V, j.Conn = 2, 77
-	k.publish(up, ".link.join", frames.Packet{Kind: frames.KindJoin, Conn: 77, Body: mustJSON(j)})
+	k.publish(up, ".link.join.writer", frames.Packet{Kind: frames.KindJoin, Conn: 77, Body: mustJSON(j)})
 	select {
 	case p := <-answers:
 		if !strings.Contains(string(p.Body), "version 2") {
@@ -172,6 +172,11 @@ func oneName(k *kit) {
 		_, err := k.dialer(other).Dial(k.ctx, j)
 		if !errors.Is(err, link.ErrRefused) || !strings.Contains(err.Error(), fmt.Sprintf("taken by process %d", os.Getpid())) {
 			k.Errorf("a name that is taken: %v", err)
+		}
+		thief := joinOf("w0") // with all that its status tells, but of another group
+		thief.Group, thief.Nonce = "analyze", "another"
+		if _, err := k.dialer(other).Dial(k.ctx, thief); !errors.Is(err, link.ErrRefused) || !strings.Contains(err.Error(), "taken by process") {
+			k.Errorf("a name that one of another group has: %v", err)
 		}
 		k.both(pair{acquire: acquire, member: member}, 10, nil)
 	}
@@ -290,7 +295,7 @@ func flood(k *kit) {
 	for i := range many {
 		j := joinOf(fmt.Sprintf("x%d", i%(many/2)))
 		j.V, j.Conn, j.Nonce, j.PID = 1, uint64(i+1), strconv.Itoa(i), -1
-		k.publish(up, ".link.join", frames.Packet{Kind: frames.KindJoin, Conn: j.Conn, Body: mustJSON(j)})
+		k.publish(up, ".link.join.writer", frames.Packet{Kind: frames.KindJoin, Conn: j.Conn, Body: mustJSON(j)})
 	}
 	// The answer to the last request says that all are dealt with.
 	j := joinOf("last")

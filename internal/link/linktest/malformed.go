@@ -66,15 +66,19 @@ func malformed(k *kit) {
 		"join without a body":  packet(frames.Packet{Kind: frames.KindJoin, Conn: conn}),
 		"welcome":              packet(frames.Packet{Kind: frames.KindWelcome, Conn: conn, Body: []byte(`{"v":1,"refused":"go"}`)}),
 	}
-	for _, subject := range []string{".link.join", ".link.up.w0", ".link.down.w0", ".link.up.other", ".link.up.NO", ".link.up.$"} {
+	for _, subject := range []string{
+		".link.join.writer", ".link.join.analyze", ".link.up.writer.w0", ".link.up.analyze.w0", ".link.down.writer.w0", ".link.up.writer.other", ".link.up.writer.NO", ".link.up.$.w0",
+	} {
 		for what, b := range data {
 			if err := stranger.Publish(k.base+subject, b); err != nil {
 				k.Fatalf("%s on %s: %v", what, subject, err)
 			}
 		}
 	}
-	// The next number of the connection, under another's name: each side has sent 21 messages.
-	k.publish(stranger, ".link.up.other", frames.Packet{Kind: upKinds[0], Conn: conn, N: 22, Body: []byte("stolen")})
+	// The next number of the connection, under another's name, and as another group: each side has sent 21 messages.
+	for _, subject := range []string{".link.up.writer.other", ".link.up.analyze.w0"} {
+		k.publish(stranger, subject, frames.Packet{Kind: upKinds[0], Conn: conn, N: 22, Body: []byte("stolen")})
+	}
 	k.both(p, 200, nil)
 	k.never("the connection ended", func() bool { return p.acquire.Err() != nil || p.member.Err() != nil })
 	if h := p.acquire.Peer().Health; h != (link.Health{Frames: 7}) {
