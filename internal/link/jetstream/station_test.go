@@ -195,7 +195,7 @@ func (c *consumer) questions() (count func() int) {
 	c.s.t.Helper()
 	var mu sync.Mutex
 	asked := map[uint64]bool{}
-	_, err := c.s.b.connect(c.s.t).Subscribe(c.s.base+".link.up.*", func(m *nats.Msg) {
+	_, err := c.s.b.connect(c.s.t).Subscribe(c.s.base+".link.up.*.*", func(m *nats.Msg) {
 		p, err := frames.DecodePacket(m.Data)
 		if err == nil && p.Kind == frames.KindMissing {
 			mu.Lock()
