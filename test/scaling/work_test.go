@@ -26,7 +26,7 @@ func watch(t *testing.T, url, camera string) *work {
 	t.Helper()
 	w := &work{seen: map[[2]uint64]bool{}, released: map[string]map[uint64]frames.State{}}
 	nc := programs.Connect(t, url)
-	if _, err := nc.Subscribe(bus.LinkPrefix(camera)+"up.*", func(m *nats.Msg) { w.packet(t, m) }); err != nil {
+	if _, err := nc.Subscribe(bus.LinkPrefix(camera)+"up.>", func(m *nats.Msg) { w.packet(t, m) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := nc.Flush(); err != nil {
