@@ -166,12 +166,18 @@ func (s *station) ready(st bus.Status) bool {
 	return true
 }
 
-// record stops the run and waits for its end, from which every frame must be durable.
+// record stops the run. Every frame must be durable.
 func (s *station) record() run.Summary {
 	s.t.Helper()
 	if r := bin.Run(s.t, "sluice", "ctl", s.Camera, "stop", "--nats", s.url); r.Code != 0 {
 		s.t.Fatalf("stop ended with %d\n%s", r.Code, r.Stderr)
 	}
+	return s.ended()
+}
+
+// ended waits for acquire's end, and looks at every frame.
+func (s *station) ended() run.Summary {
+	s.t.Helper()
 	if r := s.acquire.Wait(s.t); r.Code != 0 {
 		s.t.Fatalf("acquire ended with %d\n%s", r.Code, r.Stderr)
 	}

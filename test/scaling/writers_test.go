@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/test/programs"
 )
 
 const (
@@ -151,6 +152,30 @@ func TestShardIsHandedOver(t *testing.T) {
 	left := slices.ContainsFunc(s.events.All(), func(e bus.Event) bool { return e.Kind == bus.EventMemberLeft && e.Member.Name == "w1" })
 	if !left {
 		t.Error("no event says that the first writer has left")
+	}
+	s.NothingLeft()
+}
+
+// TestAllAtOnce: acquire, its writers and an analyser that must see everything are asked to go at the same time, as when a host
+// shuts down: the run drains first.
+func TestAllAtOnce(t *testing.T) {
+	s := newStation(t, "at-once", "writer", "shm")
+	s.join("w1", "w2")
+	a := s.start("analyze", "--name", "a")
+	s.acquire = s.start("acquire", "--source", source, "--start", "--store", "t.ome.zarr", "--budget", "64MiB",
+		"--shard-frames", "100", "--require", "writer=2,analyze", "--analyze-policy", "lossless")
+	s.await("frames are durable", func(st bus.Status) bool { return st.Durable >= enough })
+	for _, p := range []*programs.Running{s.members["w1"], a, s.members["w2"], s.acquire} {
+		p.Signal(t, terminate)
+	}
+	sum := s.ended()
+	if sum.Analyzed != sum.Captured {
+		t.Errorf("analyzed %d of %d frames", sum.Analyzed, sum.Captured)
+	}
+	for _, p := range []*programs.Running{s.members["w1"], s.members["w2"], a} {
+		if r := p.Wait(t); r.Code != 0 {
+			t.Errorf("a member ended with %d\n%s", r.Code, r.Stderr)
+		}
 	}
 	s.NothingLeft()
 }
