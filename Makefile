@@ -32,7 +32,7 @@ SOAK_OUT ?= .cache/soak
 SWEEP    ?= ^(TestSweep|TestSweepRecover|TestSweepVerify|TestCrashes|TestRecoverIsKilled|TestVerifyFindsEveryFlippedBit)$$
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-opencv deps-opencv test test-opencv test-readers test-rules race lint lint-opencv fuzz chaos sweep recover-bench compare-kill isolation soak bench bench-machine demo clean
+.PHONY: help build build-opencv deps-opencv test test-opencv test-readers test-rules race lint lint-opencv fuzz chaos sweep recover-bench compare-kill isolation soak traffic bench bench-machine demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ recover-bench: ## kill runs of 10 GiB and say what recovering and verifying them
 
 compare-kill: ## kill a run at full speed and say what is gone, in the form of docs/reliability.md (needs 8 GiB in TMPDIR)
 	CGO_ENABLED=0 go test -count 1 -tags figures -run '^TestFigureKill$$' -v ./test/operator
+
+traffic: ## what a camera costs the broker and its processes: messages, bytes, processor time, memory (four minutes)
+	CGO_ENABLED=0 go test -count 1 -tags figures -run '^TestFigure' -v ./test/scaling
 
 bench: ## a change's before and after: BENCH=name PKGS=./internal/x COUNT=10 BENCHTIME=1s; compare with `go tool -modfile=tools/go.mod benchstat`
 	CGO_ENABLED=0 go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(COUNT) -benchmem $(PKGS)

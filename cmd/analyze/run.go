@@ -33,8 +33,8 @@ const (
 //	  slab ◀── read-only ───────────┘   ▲
 //	                                    └── partial series of other analysers (NATS)
 //
-// When ctx ends it leaves: frames that it has not released go to other analysers. When the supervisor dies it
-// stays until the run is over. hard, when closed, ends it at once.
+// When ctx ends it works off what it has and goes; the last one of a lossless group stays until the run is over, and so does
+// one whose supervisor dies. hard, when closed, ends it at once.
 func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	var opts config.Analyze
 	if _, err := config.Parse(config.Program{
@@ -83,13 +83,7 @@ func work(a *analysis.Analyzer) member.Work {
 			}
 			return err
 		},
-		Leave: func(orphaned bool) {
-			if orphaned {
-				a.Drain() // acquire drains then
-			} else {
-				a.Leave()
-			}
-		},
+		Leave:   func(bool) { a.Drain() },
 		Abandon: a.Leave,
 		Health:  a.Health,
 		Status:  func(link.Health, *bus.MemberStatus) frames.RunID { return a.Present() },

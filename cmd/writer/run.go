@@ -23,8 +23,8 @@ const group = "writer"
 //	acquire ──▶ member.Run ──▶ writer.Writer ──▶ store ──▶ disk
 //	  slab ◀── read-only ───────────┘
 //
-// When ctx ends or the supervisor dies it stays until the run that goes on is over, since acquire then drains. hard,
-// when closed, ends it at once: what is durable stays so.
+// When ctx ends it seals its shards and goes; the last writer stays until the run is over, and so does one whose supervisor
+// dies, since acquire then drains. hard, when closed, ends it at once: what is durable stays so.
 func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	var opts config.Writer
 	if _, err := config.Parse(config.Program{

@@ -16,7 +16,7 @@ const (
 	// announceTime is how long the answer to Armed waits for the combiner to know this member.
 	announceTime = 2 * time.Second
 	// leaveTime is how long an analyser that leaves in mid-run sends what it has.
-	leaveTime = 2 * time.Second
+	leaveTime = 5 * time.Second
 	// shortestInterval is what the shares of time are at least measured over, whoever asks.
 	shortestInterval = 500 * time.Millisecond
 )
@@ -149,6 +149,7 @@ type worker struct {
 	receiver link.Receiver
 	session  *session // nil before the first run and after a refused one
 	over     bool     // the session's run is closed: it only sends what is left
+	left     bool     // that run goes on without this member
 }
 
 // run works until taking ends or, between runs, idle. ctx is for what is done with a delivery.
@@ -185,7 +186,11 @@ func (w *worker) handle(ctx context.Context, d link.Delivery) {
 		}
 	case frames.KindClosed:
 		if w.session != nil && !w.over && d.Closed.Run == w.session.armed.Spec.Run {
-			w.session.close()
+			if w.left = d.Closed.Left; w.left {
+				w.session.abandon()
+			} else {
+				w.session.close()
+			}
 			w.over = true
 			w.analyzer.set(w.session, true)
 		}
@@ -247,7 +252,7 @@ func (w *worker) leave(ctx context.Context) {
 func (w *worker) finish(ctx context.Context) {
 	switch {
 	case w.session == nil:
-	case w.over || w.session.ended:
+	case w.over && !w.left || w.session.ended:
 		w.session.close()
 		w.wait(ctx)
 	default:

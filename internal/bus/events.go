@@ -31,6 +31,7 @@ const (
 	EventShardSealed     Kind = "shard_sealed"     // Shard
 	EventMemberJoined    Kind = "member_joined"    // Member
 	EventMemberLost      Kind = "member_lost"      // Member
+	EventMemberLeft      Kind = "member_left"      // Member
 	EventMemberHung      Kind = "member_hung"      // Member
 	EventMemberRestarted Kind = "member_restarted" // Member
 	EventFramesLost      Kind = "frames_lost"      // Loss
@@ -49,7 +50,7 @@ const (
 // Kinds are all kinds.
 func Kinds() []Kind {
 	return []Kind{
-		EventArmed, EventStarted, EventShardSealed, EventMemberJoined, EventMemberLost, EventMemberHung, EventMemberRestarted,
+		EventArmed, EventStarted, EventShardSealed, EventMemberJoined, EventMemberLost, EventMemberLeft, EventMemberHung, EventMemberRestarted,
 		EventFramesLost, EventPaused, EventResumed, EventCameraStalled, EventCameraFailed, EventDiskLow, EventRefused, EventStopping,
 		EventDrained, EventFinished, EventFault,
 	}

@@ -45,10 +45,12 @@ const (
 	MemberLive   = "live"
 	MemberHung   = "hung"   // silent
 	MemberFailed = "failed" // it said that it cannot go on with this run
+	// MemberLeaving was asked to go: it gets no more, unless nobody else is there.
+	MemberLeaving = "leaving"
 )
 
 // MemberStates are all states of a member.
-func MemberStates() []string { return []string{MemberLive, MemberHung, MemberFailed} }
+func MemberStates() []string { return []string{MemberLive, MemberHung, MemberFailed, MemberLeaving} }
 
 // Status is acquire's account of the camera. It is published once a second and is control.status' result.
 type Status struct {

@@ -211,6 +211,8 @@ func (h *Herald) Note(f dispatch.Fact) {
 		e.Kind, e.Text = bus.EventMemberRestarted, fmt.Sprintf("%s is back in %s", f.Member, f.Group)
 	case dispatch.MemberLost:
 		e.Kind, e.Text = bus.EventMemberLost, fmt.Sprintf("%s of %s is gone with %d frames in hand: %s", f.Member, f.Group, f.Frames, f.Reason)
+	case dispatch.MemberLeft:
+		e.Kind, e.Text = bus.EventMemberLeft, fmt.Sprintf("%s has left %s", f.Member, f.Group)
 	case dispatch.MemberFailed:
 		e.Kind, e.Text = bus.EventFault, fmt.Sprintf("%s cannot go on: %s", f.Member, f.Reason)
 	case dispatch.MemberRefused:

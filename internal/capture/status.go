@@ -172,6 +172,8 @@ func (c *Controller) members(s *session) []bus.Member {
 			state = bus.MemberFailed
 		case m.Hung:
 			state = bus.MemberHung
+		case m.Leaving:
+			state = bus.MemberLeaving
 		}
 		b := bus.Member{
 			Name: m.Name, Group: m.Group, Policy: string(m.Policy), Host: j.Host, PID: j.PID, Carrier: cmp.Or(m.Carrier, link.SharedMemory), State: state, Primary: m.Primary,

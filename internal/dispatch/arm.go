@@ -112,9 +112,9 @@ func (d *Dispatcher) begin(c RunConfig) (*runState, error) {
 	}
 	r.claim(d.members...) // all claims before anybody is ready and takes what nobody owns
 	now := time.Now()
-	for _, hung := range []bool{false, true} { // the first one to be armed leads its group
+	for _, last := range []bool{false, true} { // the first one to be armed leads its group
 		for _, m := range d.members {
-			if !m.gone && m.hung(now, d.cfg.Hung) == hung {
+			if !m.gone && !m.excused && (m.hung(now, d.cfg.Hung) || !m.stays()) == last {
 				r.arm(m)
 			}
 		}
@@ -130,7 +130,7 @@ func (r *runState) agreed() (pending bool, err error) {
 		ready, silent := 0, ""
 		var refused error
 		for _, m := range r.d.members {
-			if m.group != i || m.gone {
+			if m.group != i || m.gone || m.excused {
 				continue
 			}
 			switch {

@@ -32,6 +32,9 @@ type Config struct {
 	Hung time.Duration
 	// Reclaim is how long a latest member may keep a frame (2 s).
 	Reclaim time.Duration
+	// HandOver is how long a member that leaves may wait for the rest of the shard that is being filled; then another
+	// takes it over (5 s).
+	HandOver time.Duration
 	// Note is told facts as they happen. It must not block and must not call the dispatcher.
 	Note func(Fact)
 	// Refusals takes down what is not taken of members; nil is nobody.
@@ -76,6 +79,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	set(&cfg.JoinTimeout, 10*time.Second)
 	set(&cfg.Hung, 5*time.Second)
 	set(&cfg.Reclaim, 2*time.Second)
+	set(&cfg.HandOver, 5*time.Second)
 	if cfg.Note == nil {
 		cfg.Note = func(Fact) {}
 	}
@@ -183,7 +187,7 @@ func (d *Dispatcher) remove(m *member) {
 	m.gone, m.ready = true, false
 	d.members = slices.DeleteFunc(d.members, func(o *member) bool { return o == m })
 	if d.run != nil {
-		if m.failed == "" {
+		if m.failed == "" && !m.excused {
 			d.run.away[m.name] = absence{m.group, time.Now()}
 		}
 		d.run.groups[m.group].gone(m)
@@ -200,7 +204,11 @@ func (d *Dispatcher) leave(m *member, why error) {
 		}
 		return
 	}
-	d.note(Fact{Kind: MemberLost, Member: m.name, Group: d.cfg.Groups[m.group].Name, PID: m.conn.Peer().Join.PID, Reason: why.Error(), Frames: m.outstanding})
+	f := Fact{Kind: MemberLost, Member: m.name, Group: d.cfg.Groups[m.group].Name, PID: m.conn.Peer().Join.PID, Reason: why.Error(), Frames: m.outstanding}
+	if m.conn.Peer().Health.Leaving && m.outstanding+m.owned == 0 { // it went in order
+		f.Kind, f.Reason = MemberLeft, ""
+	}
+	d.note(f)
 	if !slices.Contains(d.members, m) { // its successor was faster
 		return
 	}
@@ -241,6 +249,7 @@ func (d *Dispatcher) tick(now time.Time) {
 		}
 	}
 	if d.run != nil {
+		d.run.part(now)
 		d.run.advance(now)
 	}
 }

@@ -10,6 +10,7 @@ const (
 	MemberJoined    FactKind = "member joined"    // Group, PID
 	MemberRestarted FactKind = "member restarted" // Group, PID
 	MemberLost      FactKind = "member lost"      // Group, PID, Frames, Reason
+	MemberLeft      FactKind = "member left"      // Group, PID
 	MemberFailed    FactKind = "member failed"    // Reason
 	MemberRefused   FactKind = "member refused"   // Reason
 	Reclaimed       FactKind = "reclaimed"        // Seq

@@ -42,6 +42,7 @@ type setup struct {
 	join    time.Duration
 	hung    time.Duration // patience: nobody hangs
 	reclaim time.Duration // patience
+	over    time.Duration // for handing over: patience
 	fate    linktest.Rule // of what acquire sends
 	gate    *gate         // before it; nil for none
 }
@@ -77,6 +78,7 @@ func newHost(t *testing.T, s setup) *host {
 	def(&s.join)
 	def(&s.hung)
 	def(&s.reclaim)
+	def(&s.over)
 	if s.slots == 0 {
 		s.slots = 8
 	}
@@ -126,7 +128,7 @@ func (h *host) up() {
 		h.t.Fatal(err)
 	}
 	h.Dispatcher, err = New(Config{
-		Listener: listener, Groups: h.cfg.groups, Connected: transport.Connected, JoinTimeout: h.cfg.join, Hung: h.cfg.hung, Reclaim: h.cfg.reclaim,
+		Listener: listener, Groups: h.cfg.groups, Connected: transport.Connected, JoinTimeout: h.cfg.join, Hung: h.cfg.hung, Reclaim: h.cfg.reclaim, HandOver: h.cfg.over,
 		Refusals: refusal.New(nil), Logger: slog.New(slog.DiscardHandler),
 		Note: func(f Fact) {
 			h.mu.Lock()

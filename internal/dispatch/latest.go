@@ -63,7 +63,7 @@ func (l *latest) hand() {
 	now := time.Now()
 	var next *member
 	for _, m := range l.r.d.members {
-		if _, busy := l.lent[m]; !busy && l.r.d.takes(m, l.g, now) && (next == nil || m.before(next)) {
+		if _, busy := l.lent[m]; !busy && m.stays() && l.r.d.takes(m, l.g, now) && (next == nil || m.before(next)) {
 			next = m
 		}
 	}
@@ -139,7 +139,7 @@ func (l *latest) quiet() bool {
 	now := time.Now()
 	for _, m := range l.r.d.members {
 		_, busy := l.lent[m]
-		if m.group == l.g && m.ready && !m.gone && m.failed == "" && !busy && !m.hung(now, l.r.d.cfg.Hung) {
+		if !busy && m.stays() && l.r.d.takes(m, l.g, now) {
 			return false
 		}
 	}

@@ -28,6 +28,10 @@ type member struct {
 	answer   link.Ready
 	// ended is set when it was told of the run's end.
 	ended bool
+	// leaving is when it was seen to leave, zero while it stays; excused is set when it was told that the run goes on
+	// without it.
+	leaving time.Time
+	excused bool
 	// gone is set when its connection is over; left is when, for one whose process is about to join again.
 	gone bool
 	left time.Time
@@ -45,6 +49,9 @@ type member struct {
 func (m *member) hung(now time.Time, limit time.Duration) bool {
 	return now.Sub(m.conn.Peer().Heard) > limit
 }
+
+// stays reports whether a member has not said that it leaves.
+func (m *member) stays() bool { return m.leaving.IsZero() }
 
 // refusal is the error of a member that refused the run.
 func (m *member) refusal() error {
@@ -64,16 +71,27 @@ func (d *Dispatcher) takes(m *member, g int, now time.Time) bool {
 }
 
 // pick returns the member with the least in hand, of several the one whose turn it is; nil where there is none that takes
-// frames.
+// frames. One that leaves is picked where nobody stays.
 func (d *Dispatcher) pick(g int) *member {
 	var best *member
 	now := time.Now()
 	for _, m := range d.members {
-		if d.takes(m, g, now) && (best == nil || m.outstanding < best.outstanding || m.outstanding == best.outstanding && m.before(best)) {
+		if d.takes(m, g, now) && (best == nil || m.freer(best)) {
 			best = m
 		}
 	}
 	return best
+}
+
+// freer reports whether m is to be given a frame rather than the other.
+func (m *member) freer(other *member) bool {
+	switch {
+	case m.stays() != other.stays():
+		return m.stays()
+	case m.outstanding != other.outstanding:
+		return m.outstanding < other.outstanding
+	}
+	return m.before(other)
 }
 
 // before reports whether it is m's turn rather than the other's.

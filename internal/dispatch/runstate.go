@@ -92,27 +92,43 @@ func (r *runState) tell(m *member, kind frames.Kind, body any) {
 	m.out.message(kind, text)
 }
 
-// rehead names another first of a group whose first is gone, and tells the group.
+// rehead names another first of a group whose first is gone, or leaves while others stay, and tells the group.
 func (r *runState) rehead(g int) {
+	var first *member
 	var rest []*member
 	for _, m := range r.d.members {
-		if m.group == g && m.failed == "" {
-			if m.name == r.head[g] {
-				return
-			}
-			if !m.gone {
-				rest = append(rest, m)
-			}
+		switch {
+		case m.group != g || m.failed != "" || m.excused:
+		case m.name == r.head[g] && m.stays():
+			return
+		case m.name == r.head[g]:
+			first = m
+			fallthrough
+		case !m.gone:
+			rest = append(rest, m)
 		}
+	}
+	slices.SortFunc(rest, func(a, b *member) int {
+		switch {
+		case a.stays() == b.stays():
+			return a.joined.Compare(b.joined)
+		case a.stays():
+			return -1
+		}
+		return 1
+	})
+	if first != nil && !rest[0].stays() {
+		return // nobody else is better
 	}
 	r.head[g] = ""
 	if len(rest) == 0 {
 		return
 	}
-	slices.SortFunc(rest, func(a, b *member) int { return a.joined.Compare(b.joined) })
 	r.head[g] = rest[0].name
 	for _, m := range rest {
-		r.arm(m)
+		if !m.gone {
+			r.arm(m)
+		}
 	}
 }
 

@@ -17,7 +17,8 @@ type shards struct {
 	open map[uint64]*shard // not sealed, by number
 	// ahead has the shards beyond the first unsealed one that are sealed.
 	ahead map[uint64]bool
-	// sent counts the shards given to each member in the run: equal load goes to who had fewer.
+	// sent counts the shards given to each member in the run: equal load goes to who had fewer. One that joins late begins with
+	// as many as the others had at least: else all shards were its own until it had caught up.
 	sent map[string]int
 	// Shards without an owner have numbers from orphan on and below top.
 	orphan, top uint64
@@ -66,7 +67,8 @@ func (s *shards) own(no uint64) *shard {
 	return sh
 }
 
-// pick returns the writer for one more shard: the one that has the fewest and had the fewest; nil when none has room.
+// pick returns the writer for one more shard: the one that has the fewest and had the fewest of those that stay; nil when
+// none has room.
 func (s *shards) pick() *member {
 	best := s.r.d.pick(s.g)
 	if best == nil {
@@ -74,7 +76,7 @@ func (s *shards) pick() *member {
 	}
 	now := time.Now()
 	for _, m := range s.r.d.members {
-		if s.r.d.takes(m, s.g, now) && (m.owned < best.owned || m.owned == best.owned && s.sent[m.name] < s.sent[best.name]) {
+		if s.r.d.takes(m, s.g, now) && m.stays() == best.stays() && (m.owned < best.owned || m.owned == best.owned && s.sent[m.name] < s.sent[best.name]) {
 			best = m
 		}
 	}
@@ -278,6 +280,13 @@ func (s *shards) claim(m *member, c link.Claim) {
 }
 
 func (s *shards) ready(m *member) {
+	least, others := 0, false
+	for _, o := range s.r.d.members {
+		if o != m && s.r.d.takes(o, s.g, time.Now()) && (!others || s.sent[o.name] < least) {
+			least, others = s.sent[o.name], true
+		}
+	}
+	s.sent[m.name] = max(s.sent[m.name], least)
 	for _, no := range slices.Sorted(maps.Keys(s.open)) {
 		if sh := s.open[no]; sh.owner == m {
 			s.resend(sh, true)
@@ -299,6 +308,16 @@ func (s *shards) adopt() {
 		}
 		s.assign(sh, m)
 	}
+}
+
+// filling reports whether a member owns no shard but one that frames still come into.
+func (s *shards) filling(m *member) bool {
+	for no, sh := range s.open {
+		if sh.owner == m && s.whole(no) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *shards) gone(m *member) {

@@ -36,9 +36,11 @@ type MemberAccount struct {
 	Policy      link.Policy
 	Primary     bool
 	Ready, Hung bool
-	Failed      string
-	HeldFrames  int
-	HeldBytes   int64
+	// Leaving is set when it has said that it leaves.
+	Leaving    bool
+	Failed     string
+	HeldFrames int
+	HeldBytes  int64
 	// BufferBytes is the memory that it said it takes for the run.
 	BufferBytes int64
 	// OldestNS is the host time of the oldest frame in its hands, 0 for none.
@@ -101,7 +103,7 @@ func (d *Dispatcher) Members() []MemberAccount {
 		list = append(list, MemberAccount{
 			Name: m.name, Group: d.cfg.Groups[m.group].Name, Policy: d.cfg.Groups[m.group].Policy, Peer: m.conn.Peer(), Ready: m.ready,
 			Primary: d.run != nil && d.run.head[m.group] == m.name,
-			Hung:    m.hung(now, d.cfg.Hung), Failed: m.failed, Redelivered: m.redelivered, Restarts: m.restarts,
+			Hung:    m.hung(now, d.cfg.Hung), Leaving: !m.stays(), Failed: m.failed, Redelivered: m.redelivered, Restarts: m.restarts,
 			BufferBytes: m.answer.BufferBytes, Carrier: m.answer.Carrier,
 		})
 	}

@@ -149,8 +149,11 @@ type dialed struct {
 	once sync.Once
 }
 
-// Close implements Conn.
+// Close implements Conn. The last word of a member that leaves is that it does: acquire tells it from one that dies.
 func (d *dialed) Close() error {
+	if d.health != nil && d.health().Leaving {
+		d.heartbeat()
+	}
 	d.once.Do(d.undo)
 	return d.conn.Close()
 }

@@ -148,6 +148,8 @@ type Finished struct {
 // Closed is the body of frames.KindClosed: forget the run.
 type Closed struct {
 	Run frames.RunID `json:"run"`
+	// Left is set when the run goes on with others: the member has said that it leaves, and has nothing in hand any more.
+	Left bool `json:"left,omitempty"`
 }
 
 // Failed is the body of frames.KindFailed.
@@ -176,6 +178,8 @@ type Health struct {
 	Frames  uint64 `json:"frames"`            // done in this run
 	Bytes   uint64 `json:"bytes"`             // of pixels, done in this run
 	Skipped uint64 `json:"skipped,omitempty"` // by a latest member: reclaimed while it read
+	// Leaving says that the member was asked to go: it should be given no more, and goes when it is told Closed.
+	Leaving bool `json:"leaving,omitempty"`
 
 	// A writer's.
 	Path         string `json:"path,omitempty"`

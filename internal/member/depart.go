@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/link"
@@ -10,14 +11,18 @@ import (
 )
 
 // depart waits for the wish to stop and asks the work to leave; stop ends it at once, when hard is closed. ctx ends with
-// asked, or when the supervisor is gone. It returns when working ends.
-func depart(ctx, asked, working context.Context, hard <-chan struct{}, stop func(), work Work, m *link.Member, silence time.Duration) {
+// asked, or when the supervisor is gone: then all go, and acquire drains for all. leaving is set where this member alone
+// may be meant. It returns when working ends.
+func depart(
+	ctx, asked, working context.Context, hard <-chan struct{}, stop func(), work Work, leaving *atomic.Bool, m *link.Member, silence time.Duration,
+) {
 	select {
 	case <-ctx.Done():
 	case <-working.Done():
 		return
 	}
 	orphaned := errors.Is(context.Cause(ctx), supervise.ErrParentGone)
+	leaving.Store(!orphaned)
 	work.Leave(orphaned)
 	var second <-chan struct{} // who has no supervisor any more may still be asked
 	if orphaned {
@@ -39,6 +44,7 @@ func depart(ctx, asked, working context.Context, hard <-chan struct{}, stop func
 			return
 		case <-second:
 			second = nil
+			leaving.Store(true)
 			work.Leave(false)
 			continue
 		case <-tick.C:

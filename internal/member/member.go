@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -57,7 +58,8 @@ type Work struct {
 	// Run works for the group's link until ctx ends or it was asked to leave.
 	Run func(ctx context.Context, rx link.Receiver) error
 	// Leave is called when the process shall go: orphaned says that this is because its supervisor died, after which it may
-	// be called once more because somebody asks.
+	// be called once more because somebody asks. acquire is told then, and closes the run for the member once others have
+	// all that it had.
 	Leave func(orphaned bool)
 	// Abandon is called when a process that shall go has heard nothing from acquire for as long as Silence, more than once. nil ends Run's context.
 	Abandon func()
@@ -121,10 +123,16 @@ func serve(ctx, asked context.Context, hard <-chan struct{}, cfg Config, nc *nat
 	if err != nil {
 		return fmt.Errorf("ask for the host's name: %w", err)
 	}
+	var leaving atomic.Bool
+	health := func() link.Health {
+		h := work.Health()
+		h.Leaving = leaving.Load()
+		return h
+	}
 	m := link.NewMember(link.MemberConfig{ //nolint:contextcheck // a membership lives until its Close
 		Dialer: link.NewDialer(link.DialerConfig{
 			Transport: link.NATS(nc), Base: "sluice." + cfg.Camera, Timing: link.Timing{Heartbeat: cfg.Heartbeat},
-			Health: work.Health, Refusals: cfg.Refusals,
+			Health: health, Refusals: cfg.Refusals,
 		}),
 		Carrier: cfg.carrier(),
 		Join:    link.Join{Group: cfg.Group, Name: cfg.Name, PID: os.Getpid(), Host: host, Nonce: rand.Text(), Restarts: cfg.Restarts},
@@ -150,7 +158,7 @@ func serve(ctx, asked context.Context, hard <-chan struct{}, cfg Config, nc *nat
 		defer stop()
 		return work.Run(working, m)
 	})
-	g.Go(func() error { depart(ctx, asked, working, hard, stop, work, m, cfg.silence()); return nil })
+	g.Go(func() error { depart(ctx, asked, working, hard, stop, work, &leaving, m, cfg.silence()); return nil })
 	g.Go(func() error {
 		status{bus.NewPublisher(nc, cfg.Camera, cfg.Name), board, cfg, work, m}.run(working)
 		return nil

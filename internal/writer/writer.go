@@ -190,7 +190,7 @@ func (w *Writer) deliver(ctx context.Context, rx link.Receiver, d link.Delivery)
 		w.armed(ctx, rx, *d.Armed)
 	case d.Kind == frames.KindClosed:
 		if r != nil && r.spec.Run == d.Closed.Run {
-			if r.maker() {
+			if r.maker() && !d.Closed.Left {
 				r.discard()
 			}
 			w.setRun(nil)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,6 +57,7 @@ type Consumer struct {
 	member *link.Member
 	cancel context.CancelFunc
 	done   chan struct{}
+	leaves atomic.Bool
 
 	mu       sync.Mutex // guards what follows
 	presence *shm.Presence
@@ -79,6 +81,7 @@ type Seen struct {
 	Loss   frames.Loss
 	Armed  link.Armed
 	End    link.End
+	Left   bool // of Closed
 	Intact bool
 }
 
@@ -105,7 +108,7 @@ func Join(t testing.TB, cfg Config) *Consumer {
 	logger := slog.New(slog.DiscardHandler)
 	c.member = link.NewMember(link.MemberConfig{
 		Dialer: link.NewDialer(link.DialerConfig{
-			Transport: c.faults, Base: "sluice." + cfg.Camera, Timing: Timing, Carrier: "shm",
+			Transport: c.faults, Base: "sluice." + cfg.Camera, Timing: Timing, Carrier: "shm", Health: c.health,
 		}),
 		Carrier: shm.Carrier{Dir: cfg.Dir}, Claims: c.claims, Logger: logger,
 		Join: link.Join{Group: cfg.Group, Name: cfg.Name, PID: os.Getpid(), Host: "h", Nonce: frames.NewRunID().String()},
@@ -130,6 +133,11 @@ func (c *Consumer) Die() {
 	c.faults.Close()
 	c.presence.Close()
 }
+
+// Leave has the consumer say that it was asked to go. It goes when it is told Closed, or dies.
+func (c *Consumer) Leave() { c.leaves.Store(true) }
+
+func (c *Consumer) health() link.Health { return link.Health{Leaving: c.leaves.Load()} }
 
 // Hang cuts the consumer off as SIGSTOP does: it lives and is silent. Wake ends that.
 func (c *Consumer) Hang() { c.faults.Cut() }
@@ -210,7 +218,7 @@ func (c *Consumer) take(d link.Delivery) {
 	case frames.KindFinish:
 		c.finish(*d.Finish)
 	case frames.KindClosed:
-		c.seen = append(c.seen, Seen{Kind: d.Kind})
+		c.seen = append(c.seen, Seen{Kind: d.Kind, Left: d.Closed.Left})
 		c.held, c.losses, c.end = nil, nil, nil
 		clear(c.shards)
 	}
