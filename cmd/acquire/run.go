@@ -70,6 +70,7 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 		return err
 	}
 	defer nc.Close()
+	board.Watch(func() string { return bus.Ails(nc) })
 	return serve(ctx, hard, opts, nc, speed.Path(getenv), board, book, logger)
 }
 
