@@ -18,7 +18,7 @@ func TestProgress(t *testing.T) {
 	one, two := frames.NewRunID(), frames.NewRunID()
 	begin := time.Now()
 	for _, step := range []struct {
-		after time.Duration
+		after int // seconds
 		run   frames.RunID
 		lines int
 	}{
@@ -32,7 +32,7 @@ func TestProgress(t *testing.T) {
 	} {
 		s := bus.Status{State: bus.StateRunning}
 		s.Camera, s.Run = "cam0", step.run
-		p.told(s, begin.Add(step.after*time.Second))
+		p.told(s, begin.Add(time.Duration(step.after)*time.Second))
 		if n := strings.Count(out.String(), "cam0 running: captured 0"); n != step.lines {
 			t.Errorf("after %d s there are %d lines, want %d", step.after, n, step.lines)
 		}

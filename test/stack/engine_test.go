@@ -45,8 +45,11 @@ func startEngine(t *testing.T) *engine {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // what it says in the end is in its log
+	}()
 	t.Cleanup(func() {
 		if list := strings.Fields(e.docker("ps", "--all", "--quiet")); len(list) > 0 { // of a test that failed
 			e.docker(append([]string{"rm", "--force", "--volumes"}, list...)...)
@@ -56,7 +59,7 @@ func startEngine(t *testing.T) *engine {
 		select {
 		case <-ended:
 		case <-time.After(patience):
-			err = errors.Join(errors.New("it does not end"), cmd.Process.Kill())
+			err = errors.Join(err, errors.New("it does not end"), cmd.Process.Kill())
 			<-ended
 		}
 		if err != nil {
@@ -66,10 +69,9 @@ func startEngine(t *testing.T) *engine {
 	})
 	programs.Eventually(t, patience, "the Docker engine answers", func() bool {
 		select {
-		case err := <-ended:
-			ended <- err
-			text, _ := os.ReadFile(said.Name())
-			t.Fatalf("the Docker engine: %v\n%s", err, text)
+		case <-ended:
+			text, err := os.ReadFile(said.Name())
+			t.Fatalf("the Docker engine has ended: %s, %v\n%s", cmd.ProcessState, err, text)
 		default:
 		}
 		return e.command("docker", "version").Run() == nil
