@@ -32,7 +32,7 @@ SOAK_OUT ?= .cache/soak
 SWEEP    ?= ^(TestSweep|TestSweepRecover|TestSweepVerify|TestCrashes|TestRecoverIsKilled|TestVerifyFindsEveryFlippedBit)$$
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-opencv deps-opencv test test-opencv test-readers test-rules race lint lint-opencv fuzz chaos sweep recover-bench compare-kill isolation soak traffic bench bench-machine demo clean
+.PHONY: help build build-opencv deps-opencv deps-stack test test-opencv test-readers test-stack test-rules race lint lint-opencv fuzz chaos sweep recover-bench compare-kill isolation soak traffic bench bench-machine demo clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,22 @@ deps-opencv: ## install what build-opencv needs (Debian 12, Ubuntu 24.04; as roo
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
 		g++ pkg-config libopencv-dev libopencv-contrib-dev opencv-doc ffmpeg
 
+deps-stack: ## install what test-stack needs, and a small Debian into .cache (Debian 12; as root or through sudo)
+	@sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; set -ex; mkdir -p .cache; \
+	$$sudo apt-get update -q; \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+		docker.io docker-compose debootstrap iproute2 iptables; \
+	[ -e .cache/debian-bookworm.tar ] || { \
+		eval "$$(apt-config shell http_proxy Acquire::http::Proxy)"; export http_proxy; \
+		dir=$$(mktemp -d); \
+		$$sudo env http_proxy="$$http_proxy" debootstrap --variant=minbase --include=make bookworm $$dir/root; \
+		$$sudo tar --create --file .cache/debian-bookworm.tar.new --directory $$dir/root \
+			--exclude './usr/share/doc/*' --exclude './usr/share/man/*' --exclude './usr/share/locale/*' \
+			--exclude './var/cache/apt/*' --exclude './var/lib/apt/lists/*' .; \
+		$$sudo rm -rf $$dir; \
+		mv .cache/debian-bookworm.tar.new .cache/debian-bookworm.tar; \
+	}
+
 test: $(TESTCOUNT) ## vet and all tests, with their number; nothing may be skipped
 	CGO_ENABLED=0 go vet $(PKGS)
 	CGO_ENABLED=0 $(TESTCOUNT) $(PKGS)
@@ -59,6 +75,9 @@ test-opencv: $(TESTCOUNT) ## the tests of the OpenCV build: real video against F
 test-readers: $(TESTCOUNT) ## read stores back with zarrita, chunks with c-blosc and zstd (needs node, npm, python3, libblosc1, libzstd1)
 	npm ci --prefix test/readers --no-audit --no-fund --loglevel=error
 	CGO_ENABLED=0 $(TESTCOUNT) -tags readers ./test/readers/...
+
+test-stack: $(TESTCOUNT) ## run docker-compose.yml on a Docker engine of its own (needs root and deps-stack)
+	CGO_ENABLED=0 $(TESTCOUNT) -tags stack ./test/stack/...
 
 test-rules: ## try deploy/prometheus and the dashboard's queries in Prometheus' own engine (loads its modules)
 	CGO_ENABLED=0 go test -C tools/rules -count 1 ./...

@@ -70,6 +70,7 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 		return err
 	}
 	defer nc.Close()
+	board.Watch(func() string { return bus.Ails(nc) })
 	return serve(ctx, hard, opts, nc, speed.Path(getenv), board, book, logger)
 }
 
@@ -112,6 +113,7 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *n
 		return err
 	}
 	herald.LogTo(dispatcher.Event)
+	steps := &progress{every: opts.Progress, log: logger}
 	controller := capture.New(capture.Config{
 		Camera: name, Defaults: opts.Capture, ShmDir: shmDir, Dispatcher: dispatcher, Publisher: publisher, Herald: herald,
 		Open: func(ctx context.Context, uri string) (camera.Camera, error) {
@@ -119,7 +121,10 @@ func serve(ctx context.Context, hard <-chan struct{}, opts config.Acquire, nc *n
 		},
 		Logger: logger, Restarts: opts.Restarts, Heartbeat: opts.Heartbeat, Continue: opts.Restarts > 0 || opts.Start, Host: host,
 		Present: func() []string { return shm.Present(shmDir, name) }, Refusals: book,
-		Speeds: speed.Open(speeds, host), Told: board.Camera,
+		Speeds: speed.Open(speeds, host), Told: func(s bus.Status) {
+			board.Camera(s)
+			steps.told(s, time.Now())
+		},
 	})
 
 	// What serves the run outlives the wish to stop, until the run has drained.

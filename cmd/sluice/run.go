@@ -21,6 +21,7 @@ type cli struct {
 	Env     envCmd     `cmd:"" help:"Print how other programs reach a local run's broker, as shell commands."`
 	Slabs   slabsCmd   `cmd:"" help:"List the shared memory of runs, or remove what dead ones left."`
 	Bench   benchCmd   `cmd:"" help:"Measure what this machine holds, beside what it could."`
+	Health  healthCmd  `cmd:"" help:"Ask processes whether they are well."`
 	Doctor  doctorCmd  `cmd:"" help:"Check whether this machine is fit to record."`
 	Broker  brokerCmd  `cmd:"" hidden:"" help:"The NATS server of a run, as sluice run starts it."`
 }
@@ -53,7 +54,7 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 	name, _, _ := strings.Cut(chosen, " ")
 	commands := map[string]command{
 		"run": &c.Run, "verify": &c.Verify, "recover": &c.Recover, "ctl": &c.Ctl, "monitor": &c.Monitor, "env": &c.Env,
-		"slabs": &c.Slabs, "bench": &c.Bench, "doctor": &c.Doctor, "broker": &c.Broker,
+		"slabs": &c.Slabs, "bench": &c.Bench, "health": &c.Health, "doctor": &c.Doctor, "broker": &c.Broker,
 	}
 	cmd, ok := commands[name]
 	if !ok {

@@ -177,6 +177,14 @@ func checkURLs(servers string) error {
 	return nil
 }
 
+// Ails is what ails a connection, "" for nothing.
+func Ails(nc *nats.Conn) string {
+	if nc.IsConnected() {
+		return ""
+	}
+	return "the broker is not connected"
+}
+
 // redactURLs drops user names, passwords and tokens from a list of servers.
 func redactURLs(servers string) string {
 	var out []string

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Acquire are the options of the acquire process.
@@ -14,8 +15,9 @@ type Acquire struct {
 	Link
 	Streams
 	Capture
-	Start    bool `name:"start" help:"Begin a run at once, and end with it."`
-	Restarts int  `name:"restarts" hidden:"" help:"How often a supervisor has started this process again."`
+	Start    bool          `name:"start" help:"Begin a run at once, and end with it."`
+	Progress time.Duration `name:"progress" placeholder:"TIME" help:"Log this often how the run goes (default: never)."`
+	Restarts int           `name:"restarts" hidden:"" help:"How often a supervisor has started this process again."`
 }
 
 // Validate refuses to give members up that may only be slow.

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -103,16 +102,8 @@ func LocalMember(name string) Member {
 type Member struct {
 	Way      Way      `name:"link" default:"auto" placeholder:"auto|shm|jetstream" help:"How pixels come: out of acquire's slab, through JetStream, or auto, by JetStream where the slab can't be opened (${default})."`
 	Receive  ByteSize `name:"receive-buffer" default:"64MiB" placeholder:"SIZE" help:"Memory for frames that come through JetStream; two frames at least (${default})."`
-	Name     Name     `name:"name" placeholder:"NAME" help:"This process's name among the camera's members (default: its group and process id)."`
+	Name     Name     `name:"name" placeholder:"NAME" help:"This process's name among the camera's members (default: its group and process id; in a container, where that is 1, its group and the container's host name)."`
 	Restarts int      `name:"restarts" hidden:"" help:"How often a supervisor has started this process again."`
-}
-
-// NameIn is the member's name: that of its group with the process id where none was given.
-func (m Member) NameIn(group string) string {
-	if m.Name != "" {
-		return string(m.Name)
-	}
-	return fmt.Sprintf("%s-%d", group, os.Getpid())
 }
 
 // Capture is what a run is to be: the options of acquire that a run is armed with.

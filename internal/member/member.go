@@ -144,6 +144,13 @@ func serve(ctx, asked context.Context, hard <-chan struct{}, cfg Config, nc *nat
 			cfg.Logger.Warn("leaving the group", "error", err)
 		}
 	}()
+	board.Watch(func() string {
+		why := bus.Ails(nc)
+		if heard := m.Heard(); why == "" && !heard.IsZero() && time.Since(heard) > cfg.silence() {
+			why = "nothing is heard of acquire"
+		}
+		return why
+	})
 
 	// The work outlives the wish to stop: it says itself when it is done.
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))

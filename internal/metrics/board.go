@@ -33,6 +33,7 @@ type Board struct {
 	mu      sync.Mutex // guards what follows
 	acquire *camera
 	members map[string]worker
+	ails    func() string
 }
 
 // column is a metric of the table as Prometheus knows it.
@@ -54,6 +55,13 @@ func columns[T any](table []metric[T]) []column[T] {
 		list[i] = column[T]{m, prometheus.NewDesc(m.name, m.help, append([]string{"camera", "process"}, m.labels...), nil)}
 	}
 	return list
+}
+
+// Watch sets who says what ails the process beside what its status says, "" for nothing. ails does not block.
+func (b *Board) Watch(ails func() string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ails = ails
 }
 
 // Camera takes acquire's status.

@@ -20,6 +20,8 @@ type Health struct {
 	OK bool `json:"ok"`
 	// Reason is why not.
 	Reason string `json:"reason,omitempty"`
+	// Process is whose health it is: acquire, or the member's name; of several that of one that is not well, if any is.
+	Process string `json:"process,omitempty"`
 	// StatusAgeSeconds is how old the newest status is of which this was made.
 	StatusAgeSeconds float64 `json:"status_age_seconds"`
 	// State is a camera's, Joined a member's: whether acquire has it.
@@ -43,8 +45,13 @@ func (b *Board) healthAt(now time.Time) Health {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := Health{Reason: "no status yet"}
+	if b.ails != nil {
+		if why := b.ails(); why != "" {
+			return Health{Reason: why}
+		}
+	}
 	if c := b.acquire; c != nil {
-		h = Health{State: c.State, StatusAgeSeconds: now.Sub(c.at).Seconds()}
+		h = Health{Process: acquire, State: c.State, StatusAgeSeconds: now.Sub(c.at).Seconds()}
 		switch {
 		case now.Sub(c.at) > late:
 			h.Reason = "the status is old"
@@ -56,7 +63,7 @@ func (b *Board) healthAt(now time.Time) Health {
 	}
 	for _, m := range b.members {
 		joined := m.Joined
-		h = Health{Joined: &joined, StatusAgeSeconds: now.Sub(m.at).Seconds()}
+		h = Health{Process: m.Process, Joined: &joined, StatusAgeSeconds: now.Sub(m.at).Seconds()}
 		if m.LastSync != nil {
 			age := now.Sub(*m.LastSync).Seconds()
 			h.SyncAgeSeconds = &age

@@ -250,6 +250,11 @@ func TestHealth(t *testing.T) {
 	check(http.StatusServiceUnavailable, "fault: why")
 	b.Camera(bus.Status{State: bus.StateIdle})
 	check(http.StatusOK, "")
+	ail := "no broker"
+	b.Watch(func() string { return ail })
+	check(http.StatusServiceUnavailable, "no broker")
+	ail = ""
+	check(http.StatusOK, "")
 }
 
 // TestOnlyWhatIsNeeded: nothing else is served, and who asks too often is told to wait.

@@ -43,7 +43,13 @@ type crew struct {
 
 func start(t *testing.T, name string) *crew {
 	t.Helper()
-	c := &crew{Station: programs.NewStation(t, bin, name), url: programs.Broker(t)}
+	return startOn(t, name, programs.Broker(t))
+}
+
+// startOn is start on a broker that is there.
+func startOn(t *testing.T, name, url string) *crew {
+	t.Helper()
+	c := &crew{Station: programs.NewStation(t, bin, name), url: url}
 	c.statuses = programs.Listen[anything](t, c.url, bus.StatusSubject(c.Camera))
 	c.client = bus.NewClient(programs.Connect(t, c.url), c.Camera)
 	common := []string{"--nats", c.url, "--camera", c.Camera, "--metrics", "127.0.0.1:0"}
