@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/sluicedaq/sluice/internal/dispatch/dispatchtest"
 	"github.com/sluicedaq/sluice/internal/link"
