@@ -108,7 +108,11 @@ func newService(ctx context.Context, nc *nats.Conn, role, camera, process string
 func (s *Service) ready(ctx context.Context, nc *nats.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
-	if err := nc.FlushWithContext(ctx); err != nil {
+	err := nc.FlushWithContext(ctx)
+	if errors.Is(err, nats.ErrConnectionClosed) && !nc.IsClosed() {
+		return nil // it was lost just now: the subscriptions are made again with it
+	}
+	if err != nil {
 		return errors.Join(fmt.Errorf("registering a service: %w", err), s.Close())
 	}
 	return nil

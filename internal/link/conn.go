@@ -180,6 +180,9 @@ func (c *conn) note(f func(*Peer)) {
 	f(&c.peer)
 }
 
+// Done implements Conn.
+func (c *conn) Done() <-chan struct{} { return c.done }
+
 // Err implements Conn.
 func (c *conn) Err() error {
 	select {

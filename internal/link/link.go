@@ -36,6 +36,8 @@ type Conn interface {
 	Peer() Peer
 	// Err is nil while the connection lives, then why it ended: it wraps ErrPeerDead, ErrReset or ErrClosed.
 	Err() error
+	// Done is closed when the connection has ended.
+	Done() <-chan struct{}
 	// Close ends the connection on this side and frees what it holds. The other side finds out by itself.
 	Close() error
 }

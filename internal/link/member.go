@@ -37,9 +37,10 @@ type Member struct {
 
 	// What follows is Next's alone.
 	conn    Conn
-	spec    run.Spec // of the run that is mapped; zero between runs
-	policy  Policy   // of the group in that run
-	mapping Mapping  // nil between runs
+	linked  context.Context // ends with conn
+	spec    run.Spec        // of the run that is mapped; zero between runs
+	policy  Policy          // of the group in that run
+	mapping Mapping         // nil between runs
 	offers  []frames.Offer
 	rest    []frames.Offer // of offers, what was not turned into frames yet
 	given   []Mapping      // of runs that are over for the consumer once it asks for the next delivery
@@ -52,6 +53,7 @@ type Member struct {
 	kick    chan struct{}
 	stop    context.CancelFunc
 	sending sync.WaitGroup
+	linking sync.WaitGroup // who ends linked, of every connection
 }
 
 // reply is one batch of answers of one kind.
@@ -78,7 +80,7 @@ func NewMember(cfg MemberConfig) *Member {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	m := &Member{cfg: cfg, kick: make(chan struct{}, 1), stop: stop}
+	m := &Member{cfg: cfg, linked: context.Background(), kick: make(chan struct{}, 1), stop: stop}
 	m.sending.Go(func() { m.send(ctx) })
 	return m
 }
@@ -135,6 +137,12 @@ func (m *Member) join(ctx context.Context) error {
 		return fmt.Errorf("join group %s as %s: %w", j.Group, j.Name, err)
 	}
 	m.conn = c
+	linked, cut := context.WithCancel(context.Background())
+	m.linked = linked
+	m.linking.Go(func() {
+		<-c.Done()
+		cut()
+	})
 	m.mu.Lock()
 	m.out, m.pending = c, m.pending[:0] // what was to be said to the old acquire means nothing to the new one
 	m.mu.Unlock()
@@ -248,8 +256,12 @@ func (m *Member) unmap() error {
 }
 
 // take makes frames of the offers that wait, of as many as have their pixels here; it waits for the first, and asks for it
-// again where it does not come. A stale offer is a frame that was released before, or reclaimed.
+// again where it does not come. A stale offer is a frame that was released before, or reclaimed. What was offered on a
+// connection that has ended is not waited for: it comes again with the next one, or to another member.
 func (m *Member) take(ctx context.Context) []Offered {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.linked, cancel)()
 	list := make([]Offered, 0, len(m.rest))
 	n := m.mapping.Frames(ctx, m.rest, func(o frames.Offer, f *frames.Frame, err error) {
 		switch {
@@ -265,9 +277,10 @@ func (m *Member) take(ctx context.Context) []Offered {
 		}
 	})
 	if n == 0 && ctx.Err() == nil {
-		if err := m.conn.Send(frames.KindMissing, frames.AppendOffer(nil, m.rest[0])); err != nil {
-			n = len(m.rest) // the link is gone: they come again
-		}
+		_ = m.conn.Send(frames.KindMissing, frames.AppendOffer(nil, m.rest[0])) // where that fails the connection has ended
+	}
+	if n == 0 && m.conn.Err() != nil {
+		n = len(m.rest)
 	}
 	m.rest = m.rest[n:]
 	return list
@@ -415,6 +428,7 @@ func (m *Member) Close() error {
 	if m.conn != nil {
 		m.leave()
 	}
+	m.linking.Wait()
 	m.giveUp()
 	return m.unmap()
 }

@@ -18,6 +18,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicedaq/sluice/test/programs"
 )
 
 // brokerVar has what the server is to be that this test's program is to be.
@@ -129,7 +133,28 @@ func newOutside(t *testing.T, servers int, jetStream bool) *outside {
 			}
 		}
 	}
+	if jetStream {
+		b.elected(t)
+	}
 	return b
+}
+
+// elected waits until JetStream can be used: three servers elect a leader first.
+func (b *outside) elected(t *testing.T) {
+	t.Helper()
+	nc, err := nats.Connect(b.url())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs.Eventually(t, patience, "the broker has JetStream", func() bool {
+		_, err := js.AccountInfo(t.Context())
+		return err == nil
+	})
 }
 
 // freeAddresses are addresses that nobody has.

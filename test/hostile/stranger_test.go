@@ -232,8 +232,8 @@ func (s *scene) requests(before bus.Status) {
 			s.refusedRequest(verb, body)
 			n++
 		}
-		for _, reply := range []string{s.subject("events"), s.subject("control.stop"), s.subject("link.join"), "$SRV.PING", "sluice.other.control.stop"} {
-			if err := s.stranger.PublishRequest(bus.ControlSubject(s.Camera, verb), reply, []byte("{}")); err != nil {
+		for _, reply := range []string{"", s.subject("events"), s.subject("control.stop"), s.subject("link.join"), "$SRV.PING", "sluice.other.control.stop"} {
+			if err := s.stranger.PublishMsg(&nats.Msg{Subject: bus.ControlSubject(s.Camera, verb), Reply: reply, Data: []byte("{}")}); err != nil {
 				s.t.Fatal(err)
 			}
 		}
@@ -248,7 +248,7 @@ func (s *scene) requests(before bus.Status) {
 	}
 	s.flush()
 	s.counted("requests", before.Refused, map[refusal.Kind]uint64{
-		refusal.Request: n, refusal.Answer: uint64(5 * len(bus.Verbs())),
+		refusal.Request: n, refusal.Answer: uint64(6 * len(bus.Verbs())),
 	})
 
 	// A flood of requests for the status: whoever asks all the same gets an answer, and the camera goes on.
