@@ -25,6 +25,7 @@ const (
 	longestDelay = 500 * time.Millisecond // between attempts
 	pingEvery    = 3 * time.Second
 	pingsLost    = 2
+	writeTime    = 10 * time.Second // one write: a broker that stands still cuts a client off after as long, and holds nobody longer
 )
 
 // Options says which broker to connect to and as whom.
@@ -121,6 +122,7 @@ func (o Options) options() []nats.Option {
 		nats.IgnoreAuthErrorAbort(),
 		nats.PingInterval(pingEvery),
 		nats.MaxPingsOutstanding(pingsLost),
+		nats.FlusherTimeout(writeTime),
 		nats.CustomReconnectDelay(func(attempts int) time.Duration {
 			d := min(firstDelay<<min(attempts, 8), longestDelay)
 			return d/2 + rand.N(d/2)
