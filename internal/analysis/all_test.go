@@ -111,8 +111,11 @@ func TestEveryFrameOfLatest(t *testing.T) {
 		r, more = s.final()
 		rest = append(rest, more...)
 	}
-	if sum := s.intervals(rest, m.Health().Frames); sum != m.Health().Frames || sum == 0 {
-		t.Errorf("%d spectra of %d frames", sum, m.Health().Frames)
+	// A member that was taken for hung may get the newest frame behind the end: its spectrum is out when the run is closed.
+	n := m.Health().Frames
+	s.dispatcher.CloseRun()
+	if sum := s.intervals(rest, n); sum != n || sum == 0 {
+		t.Errorf("%d spectra of %d frames", sum, n)
 	}
 }
 
