@@ -1,6 +1,13 @@
 package jetstream
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
 
 // The errors of this package, to be tested with [errors.Is].
 var (
@@ -11,3 +18,18 @@ var (
 	// ErrUnavailable marks a broker without JetStream, or one that does not let us use it.
 	ErrUnavailable = errors.New("the broker's JetStream can't be used")
 )
+
+// noPeers is JetStream's code for servers of a cluster that are not there, or not yet.
+const noPeers jetstream.ErrorCode = 10005
+
+// temporary reports whether an error of the broker's may be gone when it is asked again: it is silent, out of reach, or a
+// cluster in which not all servers are.
+func temporary(err error) bool {
+	for _, e := range []error{context.DeadlineExceeded, nats.ErrTimeout, nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrNoServers} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.Code == http.StatusServiceUnavailable || api.ErrorCode == noPeers)
+}

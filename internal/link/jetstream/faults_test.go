@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -149,6 +150,34 @@ func TestServerKilled(t *testing.T) {
 		b.ready(int(round))
 		b.whole(t, s.base) // two of three are needed, the next time too
 	}
+}
+
+// TestNoLeader: a member agrees to a run while two of three servers are down, and nobody leads the cluster. It is no refusal: it
+// gets its frames when the servers are back.
+func TestNoLeader(t *testing.T) {
+	b := newBrokers(t, 3, nil)
+	s := newStation(t, b, linktest.Spec(1024, 512), 8, Config{Storage: jetstream.FileStorage, Replicas: 3})
+	b.stop(1)
+	b.stop(2)
+	c := s.join(s.ctx, "w0", 8<<20, link.Lossless)
+	agreed := make(chan []byte, 1)
+	go func() {
+		_, body, _ := c.conn.Receive(s.ctx)
+		agreed <- body
+	}()
+	until(t, "JetStream was asked in vain", func() bool {
+		s.feeder.mu.Lock()
+		defer s.feeder.mu.Unlock()
+		return s.feeder.nc != nil && s.feeder.nc.Stats().OutMsgs > 0
+	})
+	b.start(1)
+	b.start(2)
+	var r link.Ready
+	if body := <-agreed; json.Unmarshal(body, &r) != nil || r.Error != "" {
+		t.Fatalf("%s", body)
+	}
+	c.offer(0)
+	c.giveBack(c.next(0))
 }
 
 // TestPartsLost: pixels that are taken out of the stream before the member has them are asked for again, and come. Where the

@@ -19,8 +19,9 @@ import (
 const (
 	// askTime bounds a request to the broker.
 	askTime = 3 * time.Second
-	// openTime bounds the connecting and the making of a stream before a run.
-	openTime = 8 * time.Second
+	// openTime bounds one attempt to connect, and to make the stream and a consumer. What a cluster is asked while it elects a
+	// leader is lost: so a silent broker is soon asked again.
+	openTime = 3 * time.Second
 	// ackTime is how long a broker may take to store a message.
 	ackTime = 5 * time.Second
 	// ackWait is after how long a message that a member did not acknowledge comes to it again.

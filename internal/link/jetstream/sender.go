@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/slab"
@@ -122,7 +123,8 @@ func (s *sender) current() *route {
 }
 
 // ready opens the route that a member asks for with its answer to Armed. Where that can't be done the answer becomes a
-// refusal.
+// refusal. While the broker says nothing, as a cluster that elects a leader, it is asked again: the run may be one that goes on,
+// with frames that nobody else could have. How long a new run waits for its members is not decided here.
 func (s *sender) ready(ctx context.Context, body []byte) []byte {
 	var ready link.Ready
 	if json.Unmarshal(body, &ready) != nil || ready.Carrier != link.JetStream || ready.Error != "" {
@@ -135,6 +137,10 @@ func (s *sender) ready(ctx context.Context, body []byte) []byte {
 		return body
 	}
 	r, err := s.open(ctx, a, ready.Window)
+	for temporary(err) && s.wanted(ctx, ready.Run) {
+		s.feeder.complain(s.name, err)
+		r, err = s.open(ctx, a, ready.Window)
+	}
 	if err == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -147,6 +153,20 @@ func (s *sender) ready(ctx context.Context, body []byte) []byte {
 	}
 	text, _ := json.Marshal(link.Ready{Run: ready.Run, Usage: true, Error: fmt.Sprintf("%s can't map the slab, and has no other way: %s", s.name, err)})
 	return text
+}
+
+// wanted reports, after a moment, whether a route for the run is still to be made.
+func (s *sender) wanted(ctx context.Context, run frames.RunID) bool {
+	select {
+	case <-time.After(firstPause):
+	case <-ctx.Done():
+		return false
+	case <-s.Done():
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.closed && s.armed.Spec.Run == run
 }
 
 // open makes a route for a run.
