@@ -67,11 +67,11 @@ func TestTwoSignals(t *testing.T) {
 
 // TestHangup: a terminal that goes asks for the end, as often as it likes, and does not insist.
 func TestHangup(t *testing.T) {
+	seen := make(chan os.Signal, 1)
+	signal.Notify(seen, syscall.SIGHUP) // first: it is not ignored then, as it is where the tests run under nohup
+	defer signal.Stop(seen)
 	ctx, hard, stop := Notify(t.Context())
 	defer stop()
-	seen := make(chan os.Signal, 1)
-	signal.Notify(seen, syscall.SIGHUP)
-	defer signal.Stop(seen)
 	for range 3 {
 		send(t, syscall.SIGHUP)
 		<-seen
