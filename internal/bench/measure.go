@@ -124,8 +124,14 @@ func (m *Measure) used(list []account) {
 		kept = kept && (p.LimitBytes == 0 || p.PeakAnonBytes <= p.LimitBytes)
 	}
 	m.MemoryKept = &kept
-	if l, ok := together(list); ok {
-		m.Latency = append(m.Latency, Latency{LoadFull, l})
+	var latencies []run.Latency
+	for _, a := range list {
+		if a.Latency != nil {
+			latencies = append(latencies, *a.Latency)
+		}
+	}
+	if len(latencies) > 0 {
+		m.Latency = append(m.Latency, Latency{LoadFull, together(latencies)})
 	}
 }
 
@@ -151,18 +157,15 @@ func part(process string) int {
 	return restPart
 }
 
-// together is the latency of several runs.
-func together(list []account) (l run.Latency, ok bool) {
+// together is the latency of several runs, one at least: the medians, and the maximum of all.
+func together(list []run.Latency) (l run.Latency) {
 	var p50, p99, p999 []float64
-	for _, a := range list {
-		if a.Latency == nil {
-			continue
-		}
-		p50, p99, p999 = append(p50, float64(a.Latency.P50NS)), append(p99, float64(a.Latency.P99NS)), append(p999, float64(a.Latency.P999NS))
-		l.Frames, l.MaxNS = l.Frames+a.Latency.Frames, max(l.MaxNS, a.Latency.MaxNS)
+	for _, one := range list {
+		p50, p99, p999 = append(p50, float64(one.P50NS)), append(p99, float64(one.P99NS)), append(p999, float64(one.P999NS))
+		l.Frames, l.MaxNS = l.Frames+one.Frames, max(l.MaxNS, one.MaxNS)
 	}
 	l.P50NS, l.P99NS, l.P999NS = int64(pairs.Median(p50)), int64(pairs.Median(p99)), int64(pairs.Median(p999))
-	return l, len(p50) > 0
+	return l
 }
 
 // otherLimit collects another limit, pair by pair.
