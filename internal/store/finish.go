@@ -6,8 +6,12 @@ import (
 	"fmt"
 
 	"github.com/sluicedaq/sluice/internal/run"
+	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
+
+// openers is how many writers may come into a folder while it is removed.
+const openers = 16
 
 // Finish completes the store of a run that captured so many frames: the arrays' final length and the final
 // attributes. It returns the summary with what only the store knows: the path, the shape, what was written and
@@ -70,7 +74,14 @@ func (s *Store) removeWork() error {
 	if err := errors.Join(s.fs.SyncDir(s.at.root), ignoreNotExist(s.fs.SyncDir(s.at.join(workDir)))); err != nil {
 		return err
 	}
-	if err := removeAll(s.fs, s.at.join(workDir)); err != nil {
+	err := removeAll(s.fs, s.at.join(workDir))
+	for range openers { // a writer that opens the store this moment, and finds it finished, has made a file
+		if !vfs.IsExist(err) {
+			break
+		}
+		err = removeAll(s.fs, s.at.join(workDir))
+	}
+	if err != nil {
 		return err
 	}
 	return s.fs.SyncDir(s.at.root)

@@ -354,3 +354,37 @@ func TestDefaultShardFrames(t *testing.T) {
 		}
 	}
 }
+
+// TestFinishWhileOneOpens: a writer that opens the store while its work folder is removed puts a file into it. The store is
+// finished all the same, and the folder goes.
+func TestFinishWhileOneOpens(t *testing.T) {
+	spec := testSpec()
+	path := filepath.Join(t.TempDir(), spec.Store)
+	comes := 3
+	fs := vfs.NewFault(vfs.OS{}, 0, func(op vfs.Op) vfs.Injection {
+		if op.Name == "remove" && filepath.Base(filepath.Dir(op.Path)) == ".sluice" && comes > 0 { // what the folder has was listed
+			comes--
+			if err := os.WriteFile(filepath.Join(filepath.Dir(op.Path), fmt.Sprintf("late-%d", comes)), nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+		return vfs.Pass
+	})
+	s, err := store.Create(t.Context(), fs, path, spec, store.Options{Writer: "w0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	sh := take(t, s, 0, 1)
+	commit(t, sh, spec, 0, 1, 2, 3)
+	sealTo(t, sh, 4)
+	comes = 3
+	finish(t, s, 4)
+	if comes != 0 {
+		t.Errorf("%d more should have come", comes)
+	}
+	if _, err := os.Stat(filepath.Join(path, ".sluice")); !os.IsNotExist(err) {
+		t.Errorf("the work folder: %v", err)
+	}
+	checkFrames(t, path, 4, nil)
+}
