@@ -97,6 +97,12 @@ type MemberEvent struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// What EventMemberHung is about, as Reason says it.
+const (
+	ReasonSilent    = "silent"     // nothing was heard of the member; Frames and Bytes are what it holds
+	ReasonTakenBack = "taken_back" // the frame of Event.Seq was taken back from it, unreleased
+)
+
 // DiskEvent is a disk that gets full.
 type DiskEvent struct {
 	Writer    string `json:"writer"`

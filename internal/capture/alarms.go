@@ -32,7 +32,7 @@ func (a *alarms) look(st bus.Status) {
 		if hung[m.Name] = m.State == "hung"; hung[m.Name] && !a.hung[m.Name] {
 			a.herald.Event(st.Run, bus.Event{
 				Kind: bus.EventMemberHung, Text: fmt.Sprintf("%s of %s is silent with %d frames in hand", m.Name, m.Group, m.HeldFrames),
-				Member: &bus.MemberEvent{Name: m.Name, Group: m.Group, PID: m.PID, Restarts: m.Restarts, Frames: m.HeldFrames, Bytes: m.HeldBytes, Reason: "silent"},
+				Member: &bus.MemberEvent{Name: m.Name, Group: m.Group, PID: m.PID, Restarts: m.Restarts, Frames: m.HeldFrames, Bytes: m.HeldBytes, Reason: bus.ReasonSilent},
 			})
 		}
 		d, isLow := disk(st, m)

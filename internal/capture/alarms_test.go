@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/bus"
 	"github.com/sluicedaq/sluice/internal/bus/bustest"
+	"github.com/sluicedaq/sluice/internal/dispatch"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -66,5 +67,37 @@ func TestAlarms(t *testing.T) {
 	}
 	if n, _, err := sub.Pending(); err != nil || n != 0 {
 		t.Errorf("%d more events, %v", n, err)
+	}
+}
+
+// TestFirstFrameTakenBack: the frame has number 0, and the event still says that one was taken back, and from whom.
+func TestFirstFrameTakenBack(t *testing.T) {
+	nc, err := nats.Connect(bustest.Start(t).URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	sub, err := nc.SubscribeSync(bus.EventsSubject("takenback"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	h := NewHerald(bus.NewPublisher(nc, "takenback", "acquire"), slog.New(slog.DiscardHandler))
+	h.Note(dispatch.Fact{Kind: dispatch.Reclaimed, Member: "analyze-1", Group: "analyze", PID: 4711, Frames: 1, Seq: 0})
+	h.drain()
+
+	m, err := sub.NextMsg(5 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e bus.Event
+	if err := json.Unmarshal(m.Data, &e); err != nil {
+		t.Fatal(err)
+	}
+	want := bus.MemberEvent{Name: "analyze-1", Group: "analyze", PID: 4711, Frames: 1, Reason: bus.ReasonTakenBack}
+	if e.Kind != bus.EventMemberHung || e.Seq != 0 || e.Member == nil || *e.Member != want {
+		t.Errorf("%s", m.Data)
 	}
 }

@@ -219,6 +219,7 @@ func (h *Herald) Note(f dispatch.Fact) {
 		e.Kind, e.Text = bus.EventRefused, fmt.Sprintf("%s refused the run: %s", f.Member, f.Reason)
 	case dispatch.Reclaimed:
 		e.Kind, e.Text, e.Seq = bus.EventMemberHung, fmt.Sprintf("frame %d was taken back from %s", f.Seq, f.Member), f.Seq
+		m.Reason = bus.ReasonTakenBack // seq alone would not tell: a frame may have number 0
 	case dispatch.ShardSealed:
 		e = bus.Event{Kind: bus.EventShardSealed, Text: fmt.Sprintf("shard %d sealed by %s", f.Shard, f.Member)}
 		e.Shard = &bus.ShardEvent{Shard: f.Shard, Epoch: f.Epoch, Writer: f.Member, ReadableUntilSeq: f.ReadableUntil}

@@ -13,7 +13,7 @@ const (
 	MemberLeft      FactKind = "member left"      // Group, PID
 	MemberFailed    FactKind = "member failed"    // Reason
 	MemberRefused   FactKind = "member refused"   // Reason
-	Reclaimed       FactKind = "reclaimed"        // Seq
+	Reclaimed       FactKind = "reclaimed"        // Group, PID, Frames, Seq
 	ShardSealed     FactKind = "shard sealed"     // Shard, Epoch, ReadableUntil
 	FramesLost      FactKind = "frames lost"      // Loss
 )

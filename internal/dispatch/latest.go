@@ -121,7 +121,7 @@ func (l *latest) advance(now time.Time) {
 		m.outstanding--
 		l.r.slab.AddTally(slab.Skipped, 1)
 		l.r.returnLoan(have.slot)
-		l.r.d.note(Fact{Kind: Reclaimed, Member: m.name, Seq: have.seq})
+		l.r.d.note(Fact{Kind: Reclaimed, Member: m.name, Group: l.r.d.cfg.Groups[l.g].Name, PID: m.conn.Peer().Join.PID, Frames: 1, Seq: have.seq})
 	}
 	l.hand()
 }

@@ -63,11 +63,10 @@ func (h *heard) finished() bool {
 	return slices.ContainsFunc(h.events.All(), func(e bus.Event) bool { return e.Kind == bus.EventFinished })
 }
 
-// takenBack counts the frames that were taken back from a member, or from all where it has no name. Such an event has a frame, one
-// that tells of silence has none.
+// takenBack counts the frames that were taken back from a member, or from all where it has no name.
 func (h *heard) takenBack(name string) (n int) {
 	for _, e := range h.events.All() {
-		if e.Kind == bus.EventMemberHung && e.Seq > 0 && (name == "" || e.Member.Name == name) {
+		if e.Kind == bus.EventMemberHung && e.Member.Reason == bus.ReasonTakenBack && (name == "" || e.Member.Name == name) {
 			n++
 		}
 	}
