@@ -96,7 +96,7 @@ func record(t *testing.T, how treatment, c camera) outcome {
 	}
 	victim := analyser(st, how.combiner())
 	p := patient{t: t, run: l, heard: heard, victim: victim, other: analyser(st, !how.combiner()), paced: c.frames > 0}
-	p.treat(how)
+	untold := p.treat(how)
 	r := l.Wait(t)
 	out := outcome{}
 	if r.Code != 0 {
@@ -116,7 +116,7 @@ func record(t *testing.T, how treatment, c camera) outcome {
 	if taken := heard.takenBack(victim.Name); how != well && how != slow && taken == 0 {
 		t.Errorf("%s: %d frames were taken back from %s", how, taken, victim.Name)
 	}
-	out.results = heard.check(t, c, out.Summary, victim.Name)
+	out.results = heard.check(t, c, out.Summary, victim.Name, untold)
 	out.p50, out.p99 = heard.latency()
 	if c.verify {
 		bin.Verify(t, out.Summary)
@@ -140,8 +140,9 @@ type patient struct {
 	paced         bool // the run ends by itself
 }
 
-// treat does what the treatment says, until it is over, and sees to it that the run ends.
-func (p patient) treat(how treatment) {
+// treat does what the treatment says, until it is over, and sees to it that the run ends. It returns how many frames the
+// victim may have analysed without having been able to tell what it found: it is stopped when the run ends.
+func (p patient) treat(how treatment) (untold uint64) {
 	p.t.Helper()
 	switch how {
 	case well:
@@ -157,7 +158,12 @@ func (p patient) treat(how treatment) {
 		}
 	case stopped, combinerStopped:
 		p.stopWithFrame()
-		p.takenBack()
+		p.takenBack() // from here on none of its frames counts as analysed
+		st, err := p.run.Await(p.t.Context(), func(bus.Status) bool { return true })
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		untold = st.Analyzed
 		p.end()
 		if how == stopped {
 			p.wake(p.victim)
@@ -176,6 +182,7 @@ func (p patient) treat(how treatment) {
 		p.wake(p.victim)
 		p.end()
 	}
+	return untold
 }
 
 // stopWithFrame stops the victim and sees to it that it has a frame: the other one would take them all.
