@@ -152,8 +152,9 @@ func shardFound(s store.RecoveredShard) string {
 		n    uint64
 		what string
 	}{
-		{s.Lost - s.HostLost - s.Damaged, "known as lost"},
+		{s.Lost - s.HostLost - s.Torn - s.Damaged, "known as lost"},
 		{s.HostLost, "had not reached the disk"},
+		{s.Torn, "cut short by the crash"},
 		{s.Damaged, "damaged on the disk"},
 		{uint64(s.TornRecords), "torn records dropped"},
 		{uint64(s.BadRecords), "damaged records dropped"},

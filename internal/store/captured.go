@@ -3,7 +3,6 @@ package store
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/sluicedaq/sluice/internal/vfs"
@@ -12,26 +11,56 @@ import (
 // capturedStart begins the names of the files in which writers keep how many frames they know of.
 const capturedStart = "captured."
 
-// keepCaptured makes durable how many frames are known to have been captured, where that is more than the shards that
-// were sealed say: a journal that goes may have been the only one to know.
-// The caller owns the shard under its epoch.
-func (s *Shard) keepCaptured() error {
+// capturedMark keeps how many frames are known to have been captured: a journal that goes may have been the only one to
+// know.
+type capturedMark struct {
+	replacement
+	n uint64 // frames
+}
+
+// capturedMark is what the shard has to keep before its journal goes, nil where the shard itself or what was kept before
+// says as much. The caller owns the shard under its epoch.
+func (s *Shard) capturedMark() *capturedMark {
 	st := s.store
+	n := st.captured.Load()
 	st.kept.Lock()
 	defer st.kept.Unlock()
-	n := st.captured.Load()
-	if n <= max(s.first+uint64(len(s.state)), st.kept.captured) {
+	if n <= max(s.first+uint64(len(s.state)), st.kept.durable) {
 		return nil
 	}
 	temp, path := st.at.work(workName(s.no, s.epoch, "captured")), st.at.work(capturedStart+st.opts.Writer)
-	if err := replace(st.fs, temp, path, appendCaptured(nil, n)); err != nil {
-		return fmt.Errorf("keeping the number of captured frames: %w", err)
+	return &capturedMark{replacement{temp, path, appendCaptured(nil, n)}, n}
+}
+
+// name gives the prepared mark its name, unless another shard has named one that says more. It is durable when the work
+// folder is synced.
+func (m *capturedMark) name(st *Store) error {
+	if m == nil {
+		return nil
 	}
-	st.kept.captured = n
+	st.kept.Lock()
+	defer st.kept.Unlock()
+	if m.n <= st.kept.named {
+		return st.fs.Remove(m.temp)
+	}
+	if err := st.fs.Rename(m.temp, m.path); err != nil {
+		return err
+	}
+	st.kept.named = m.n
 	return nil
 }
 
-// readCaptured reads what keepCaptured has kept: 0 from any other file, and from a torn one.
+// settle notes that the mark is durable.
+func (m *capturedMark) settle(st *Store) {
+	if m == nil {
+		return
+	}
+	st.kept.Lock()
+	defer st.kept.Unlock()
+	st.kept.durable = max(st.kept.durable, m.n)
+}
+
+// readCaptured reads what a capturedMark keeps: 0 from any other file, and from a torn one.
 func readCaptured(fs vfs.FS, at layout, name string) (uint64, error) {
 	if !strings.HasPrefix(name, capturedStart) {
 		return 0, nil

@@ -12,9 +12,9 @@ import (
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
-// Commit makes frames and losses durable. When it returns nil, the pixels are synced, and after them the
-// journal's records, and the losses' ledger lines. It may be called again before the last call has returned: the
-// next frames are then written while the last ones are synced.
+// Commit makes frames and losses durable. When it returns nil, the pixels are synced, the journal's records of them, and
+// the losses' ledger lines. It may be called again before the last call has returned: the next frames are then written
+// while the last ones are synced.
 //
 // An error that wraps ErrFrame or frames.ErrReclaimed, or the context's while nothing was written, or one that
 // vfs.IsFull knows and that does not wrap ErrBroken, leaves the shard as it was, and no frame of the call counts. After
@@ -29,6 +29,9 @@ func (s *Shard) Commit(ctx context.Context, fs []Frame, losses []frames.Loss) er
 		g.Go(func() error {
 			for _, l := range losses {
 				s.store.NoteCaptured(l.End())
+			}
+			if err := s.keepNames(); err != nil { // who finds files of a shard looks for its losses
+				return s.fail(err)
 			}
 			if err := s.store.ledger.add(losses); err != nil {
 				return s.fail(fmt.Errorf("writing the ledger: %w", err))
@@ -105,14 +108,13 @@ func (s *Shard) commitFrames(ctx context.Context, fs []Frame) error {
 	return s.record(recs)
 }
 
-// record makes frames count whose chunks are written: it syncs the data, then adds their records to the journal
-// and syncs that.
+// record makes frames count whose chunks are written: it adds their records to the journal, and syncs that and the data.
 func (s *Shard) record(recs []record) error {
 	var b []byte
 	for _, r := range recs {
 		b = appendRecord(b, r)
 	}
-	if err := s.sync.do(appendCaptured(b, s.store.captured.Load())); err != nil {
+	if err := s.sync.do(b); err != nil {
 		return err
 	}
 	s.markDurable(recs)
@@ -124,19 +126,49 @@ func (s *Shard) record(recs []record) error {
 
 // syncRecords is the work of the shard's flight. When it fails the shard is broken before the next one can begin: a
 // second sync might succeed although the first has dropped pages.
+//
+// The syncs are asked for together: a disk needs little more time for all than for one. So a crash may leave a record
+// whose chunk never came to the disk. Whoever reads a journal counts a record only where its chunk's crc32c holds, and
+// takes as promised only what stands before the records of a later flight.
 func (s *Shard) syncRecords(records []byte) error {
 	if err := s.usable(); err != nil {
 		return s.fail(err)
 	}
-	if err := s.store.synced(s.data.Datasync); err != nil {
-		return s.fail(fmt.Errorf("syncing frames: %w", err))
-	}
-	if err := s.store.synced(func() error { return s.journal.append(records) }); err != nil {
-		return s.fail(fmt.Errorf("writing the journal: %w", err))
+	records = appendCaptured(records, s.store.captured.Load())
+	var g errgroup.Group
+	g.Go(func() error {
+		if err := s.store.synced(s.data.Datasync); err != nil {
+			return fmt.Errorf("syncing frames: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		if err := s.store.synced(func() error { return s.journal.append(records) }); err != nil {
+			return fmt.Errorf("writing the journal: %w", err)
+		}
+		return nil
+	})
+	g.Go(s.keepNames)
+	if err := g.Wait(); err != nil {
+		return s.fail(err)
 	}
 	if err := s.present(); err != nil {
 		return s.fail(err)
 	}
+	return nil
+}
+
+// keepNames makes the names of the shard's files durable, once.
+func (s *Shard) keepNames() error {
+	s.names.Lock()
+	defer s.names.Unlock()
+	if s.names.durable {
+		return nil
+	}
+	if err := s.store.fs.SyncDir(s.store.at.join(workDir)); err != nil {
+		return fmt.Errorf("naming the files: %w", err)
+	}
+	s.names.durable = true
 	return nil
 }
 

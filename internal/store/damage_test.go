@@ -55,6 +55,8 @@ func TestRecoverFromDamage(t *testing.T) {
 		bad      int
 		torn     int
 		lines    uint64
+		// Frames whose chunk is not what was written: of flights before the last, and of the last.
+		promised, cutShort uint64
 	}{
 		"nothing":          {damage: func(*testing.T, string) {}},
 		"a record":         {damage: edit(flipAt(64+20), ".sluice", journal), lost: map[uint64]frames.State{4: frames.HostLost}, bad: 1},
@@ -67,9 +69,10 @@ func TestRecoverFromDamage(t *testing.T) {
 		"a journal is gone": {damage: gone(".sluice", journal), lost: map[uint64]frames.State{4: frames.HostLost, 5: frames.HostLost, 7: frames.HostLost}},
 		"a data file is gone": {
 			damage: gone(".sluice", data), lost: map[uint64]frames.State{4: frames.Unwritten, 5: frames.Unwritten, 7: frames.Unwritten},
+			promised: 2, cutShort: 1,
 		},
 		"a data file is cut": {
-			damage: edit(func(b []byte) []byte { return b[:4096] }, ".sluice", data), lost: map[uint64]frames.State{7: frames.Unwritten},
+			damage: edit(func(b []byte) []byte { return b[:4096] }, ".sluice", data), lost: map[uint64]frames.State{7: frames.Unwritten}, cutShort: 1,
 		},
 		"a torn ledger line": {damage: edit(func(b []byte) []byte { return append(b, `{"v":1,"seq":1`...) }, "ledger", "w0.jsonl"), lines: 1},
 		"zarr.json is cut":   {damage: edit(half, "zarr.json"), repaired: []string{"zarr.json"}},
@@ -105,6 +108,9 @@ func TestRecoverFromDamage(t *testing.T) {
 			}
 			if !slices.Equal(r.Repaired, c.repaired) && len(r.Repaired)+len(c.repaired) > 0 || bad != c.bad || torn != c.torn || r.TornLines != c.lines {
 				t.Errorf("found %+v; want repaired %v, %d damaged and %d torn records, %d torn lines", r, c.repaired, c.bad, c.torn, c.lines)
+			}
+			if r.Damaged != c.promised || r.Torn != c.cutShort {
+				t.Errorf("%d frames were durable once and are damaged, want %d; a crash has cut short the commits of %d, want %d", r.Damaged, c.promised, r.Torn, c.cutShort)
 			}
 			lost := leftLost()
 			maps.Copy(lost, c.lost)

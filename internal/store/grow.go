@@ -76,10 +76,10 @@ func (s *Store) setLength(t uint64) error {
 	if err := prepare(s.fs, append(list, image)...); err != nil {
 		return err
 	}
-	if err := rename(s.fs, list...); err != nil {
+	if err := rename(s.fs, list); err != nil {
 		return err
 	}
-	return rename(s.fs, image)
+	return rename(s.fs, []replacement{image})
 }
 
 // meta is the replacement of the zarr.json of what has the name. Who makes it holds the store's lock.

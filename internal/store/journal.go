@@ -55,6 +55,9 @@ func (r record) plausible(limit uint64) bool {
 type journal struct {
 	journalHeader
 	Records []record
+	// Promised is how many of Records, from the first on, were durable with their chunks when later ones were written. Of
+	// the others, the last flight's, a crash may have left a record without its chunk.
+	Promised int
 	// Captured is the highest number of captured frames that a commit told.
 	Captured uint64
 	// Damaged is how many units do not hold although a later one does, Torn how many at the end: of the commit that a
@@ -105,6 +108,7 @@ func decodeJournal(b []byte, of journalHeader) (journal, error) {
 		return j, fmt.Errorf("%w: a journal without a header", ErrCorrupt)
 	}
 	unsure := 0 // units that do not hold since the last that does
+	flown := 0  // records of the flights that are complete here: each ends with what it knew of captured frames
 	if head := b[:journalUnit]; intact(head) && binary.LittleEndian.Uint64(head) == journalMagic {
 		if h := decodeHeader(head); h.Run != of.Run || h.Shard != of.Shard || h.Epoch != of.Epoch || h.ShardFrames != of.ShardFrames {
 			return j, fmt.Errorf("%w: a journal of run %s, shard %d, epoch %d", ErrCorrupt, h.Run, h.Shard, h.Epoch)
@@ -119,10 +123,12 @@ func decodeJournal(b []byte, of journalHeader) (journal, error) {
 		case bytes.Equal(unit, zeros):
 			continue
 		case intact(unit) && unit[0] == recordFrame:
+			j.Promised = flown
 			if r := decodeRecord(unit); r.Seq >= of.first() && r.Seq-of.first() < of.ShardFrames {
 				j.Records = append(j.Records, r)
 			}
 		case intact(unit) && unit[0] == recordCaptured:
+			j.Promised, flown = flown, len(j.Records)
 			j.Captured = max(j.Captured, binary.LittleEndian.Uint64(unit[8:]))
 		default:
 			unsure++

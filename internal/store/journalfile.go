@@ -17,8 +17,8 @@ type journalFile struct {
 	end int64
 }
 
-// createJournal makes a journal with its header, filled with zeros for two records a frame, and syncs it. Its
-// name is not yet durable.
+// createJournal makes a journal with its header, filled with zeros for two records a frame. Neither they nor its name are
+// durable before the first records are.
 func createJournal(fs vfs.FS, path string, h journalHeader) (*journalFile, error) {
 	f, err := fs.OpenFile(path, vfs.Write|vfs.Create|vfs.Exclusive)
 	if err != nil {
@@ -27,9 +27,6 @@ func createJournal(fs vfs.FS, path string, h journalHeader) (*journalFile, error
 	b := make([]byte, vfs.Pad(int64((2*min(h.ShardFrames, 4*maxDefaultK)+1)*journalUnit)))
 	copy(b, encodeHeader(h))
 	if _, err := f.WriteAt(b, 0); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	if err := f.Sync(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return &journalFile{f: f, end: journalUnit}, nil

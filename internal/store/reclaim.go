@@ -20,24 +20,29 @@ type formerOwner struct {
 	whole map[uint64]record
 }
 
-// reclaim makes the shard the caller's with what its former owners made durable. damaged has the frames that journals
-// promise and whose chunk is nowhere whole.
-func (r *recovery) reclaim(ctx context.Context, no uint64, found *RecoveredShard) (sh *Shard, damaged map[uint64]record, err error) {
+// unkept is a frame that a journal has and whose chunk is nowhere whole.
+type unkept struct {
+	record
+	promised bool // it was durable once: else a crash cut its commit short
+}
+
+// reclaim makes the shard the caller's with what its former owners made durable. missing has the frames that are unkept.
+func (r *recovery) reclaim(ctx context.Context, no uint64, found *RecoveredShard) (sh *Shard, missing map[uint64]unkept, err error) {
 	owners, next, err := r.owners(ctx, no)
 	if err != nil {
 		return nil, nil, err
 	}
-	damaged = map[uint64]record{}
+	missing = map[uint64]unkept{}
 	for _, o := range owners {
 		found.Owners++
 		found.TornRecords, found.BadRecords = found.TornRecords+o.Torn, found.BadRecords+o.Damaged
-		for _, rec := range o.Records {
-			damaged[rec.Seq] = rec
+		for i, rec := range o.Records {
+			missing[rec.Seq] = unkept{rec, missing[rec.Seq].promised || i < o.Promised}
 		}
 	}
 	for _, o := range owners {
 		for seq := range o.whole {
-			delete(damaged, seq)
+			delete(missing, seq)
 		}
 	}
 	asItIs := len(owners) == 0 || len(owners[0].whole) == 0
@@ -49,10 +54,10 @@ func (r *recovery) reclaim(ctx context.Context, no uint64, found *RecoveredShard
 	if asItIs {
 		// Nothing is to be moved: a new owner, as in a run that goes on.
 		sh, err = r.store.TakeShard(ctx, no, next)
-		return sh, damaged, err
+		return sh, missing, err
 	}
 	sh, err = r.adopt(ctx, no, owners)
-	return sh, damaged, err
+	return sh, missing, err
 }
 
 // sound reports whether a shard's published file has a whole index, of whole chunks alone.

@@ -51,18 +51,21 @@ type Recovery struct {
 	// TornLines is how many ledger lines a crash had cut short.
 	TornLines uint64 `json:"torn_ledger_lines"`
 	// HostLost is how many frames are in the ledger now because nothing was known of them but that they were
-	// captured, Damaged how many because a journal promised them and their chunk is not what was written.
+	// captured, Torn how many because a crash cut their commit short, Damaged how many because a journal promised them
+	// and their chunk is not what was written.
 	HostLost uint64 `json:"host_lost"`
+	Torn     uint64 `json:"torn"`
 	Damaged  uint64 `json:"damaged"`
 }
 
 // RecoveredShard is what was found of a shard that was not complete.
 type RecoveredShard struct {
 	Shard uint64 `json:"shard"`
-	// Frames are durable, Lost are in a ledger, HostLost and Damaged among them.
+	// Frames are durable, Lost are in a ledger, HostLost, Torn and Damaged among them.
 	Frames   uint64 `json:"frames"`
 	Lost     uint64 `json:"lost"`
 	HostLost uint64 `json:"host_lost"`
+	Torn     uint64 `json:"torn"`
 	Damaged  uint64 `json:"damaged"`
 	// Owners is how many writers have left something of it.
 	Owners int `json:"owners"`
@@ -212,17 +215,18 @@ func (r *recovery) dropStates(no, captured uint64) error {
 // shard seals one shard that has frames up to end.
 func (r *recovery) shard(ctx context.Context, no, end uint64) error {
 	found := RecoveredShard{Shard: no}
-	sh, damaged, err := r.reclaim(ctx, no, &found)
+	sh, missing, err := r.reclaim(ctx, no, &found)
 	if err != nil {
 		return fmt.Errorf("shard %d: %w", no, err)
 	}
 	sh.alone = true
-	if err := r.seal(ctx, sh, end, damaged, &found); err != nil {
+	if err := r.seal(ctx, sh, end, missing, &found); err != nil {
 		return fmt.Errorf("shard %d: %w", no, errors.Join(err, sh.Close()))
 	}
 	r.found.Recovered++
 	r.found.RecoveredFrames += found.Frames
 	r.found.HostLost += found.HostLost
+	r.found.Torn += found.Torn
 	r.found.Damaged += found.Damaged
 	if len(r.found.Shards) < BadLimit {
 		r.found.Shards = append(r.found.Shards, found)
@@ -231,19 +235,11 @@ func (r *recovery) shard(ctx context.Context, no, end uint64) error {
 }
 
 // seal accounts for every frame of a shard below end and completes it.
-func (r *recovery) seal(ctx context.Context, sh *Shard, end uint64, damaged map[uint64]record, found *RecoveredShard) error {
+func (r *recovery) seal(ctx context.Context, sh *Shard, end uint64, missing map[uint64]unkept, found *RecoveredShard) error {
 	if err := sh.relyOn(r.opts.Losses); err != nil {
 		return err
 	}
-	losses := sh.unaccounted(end, damaged)
-	for _, l := range losses {
-		if l.Reason == frames.Unwritten {
-			found.Damaged += l.Count
-		} else {
-			found.HostLost += l.Count
-		}
-	}
-	if len(losses) > 0 {
+	if losses := sh.unaccounted(end, missing, found); len(losses) > 0 {
 		if err := sh.Commit(ctx, nil, losses); err != nil {
 			return err
 		}
@@ -261,8 +257,8 @@ func (r *recovery) seal(ctx context.Context, sh *Shard, end uint64, damaged map[
 }
 
 // unaccounted are the shard's frames below end that are neither durable nor in a ledger, as losses: those that a
-// journal promised, by their records, and the others.
-func (s *Shard) unaccounted(end uint64, damaged map[uint64]record) []frames.Loss {
+// journal has, by their records, and the others. It counts them in found.
+func (s *Shard) unaccounted(end uint64, missing map[uint64]unkept, found *RecoveredShard) []frames.Loss {
 	var ls []frames.Loss
 	for seq := s.first; seq < end; seq++ {
 		if s.State(seq) != frames.Absent {
@@ -270,8 +266,15 @@ func (s *Shard) unaccounted(end uint64, damaged map[uint64]record) []frames.Loss
 		}
 		now := time.Now().UnixNano()
 		l := frames.Loss{Seq: seq, Count: 1, FirstNS: now, LastNS: now, Reason: frames.HostLost, Stage: frames.AtHost}
-		if rec, ok := damaged[seq]; ok {
+		switch rec, ok := missing[seq]; {
+		case !ok:
+			found.HostLost++
+		case rec.promised:
 			l = rec.unwritten()
+			found.Damaged++
+		default:
+			l = rec.unwritten()
+			found.Torn++
 		}
 		ls = append(ls, l)
 	}

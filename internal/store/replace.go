@@ -31,9 +31,9 @@ func prepare(fs vfs.FS, list ...replacement) error {
 	return g.Wait()
 }
 
-// rename gives prepared files their names, and makes these durable.
-func rename(fs vfs.FS, list ...replacement) error {
-	var dirs []string
+// rename gives prepared files their names, and makes these durable, and those in the other folders.
+func rename(fs vfs.FS, list []replacement, others ...string) error {
+	dirs := slices.Clone(others)
 	for _, r := range list {
 		if err := fs.Rename(r.temp, r.path); err != nil {
 			return err
@@ -49,7 +49,7 @@ func replace(fs vfs.FS, temp, path string, b []byte) error {
 	if err := prepare(fs, r); err != nil {
 		return err
 	}
-	return rename(fs, r)
+	return rename(fs, []replacement{r})
 }
 
 // syncDirs makes the names in folders durable, each folder's once, all at the same time.

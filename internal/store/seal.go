@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -22,9 +24,15 @@ func (s *Shard) Seal(ctx context.Context, end uint64) error {
 	return nil
 }
 
+// Each step is one round of syncs, asked for together: what the next step must not overtake is durable before it begins.
 func (s *Shard) seal(ctx context.Context, end uint64) error {
 	at, err := s.beginSeal(end)
 	if err != nil {
+		return err
+	}
+	mark := s.capturedMark()
+	temps := s.columnFiles()
+	if err := s.prepareSeal(at, mark, temps); err != nil {
 		return err
 	}
 	if at < stagePublished {
@@ -34,28 +42,59 @@ func (s *Shard) seal(ctx context.Context, end uint64) error {
 		s.setStage(stagePublished)
 	}
 	if at < stageSealed {
-		if err := s.syncFolders(); err != nil {
-			return err
-		}
 		if err := s.overtaken(); err != nil {
 			return err
 		}
-		if err := s.writeColumns(); err != nil {
-			return err
-		}
-		s.setStage(stageSealed)
-	} else {
-		// A former owner may have died before the name of the states was durable.
-		if err := syncDirs(s.store.fs, s.store.at.columnChunks(colState), s.store.at.join(workDir)); err != nil {
-			return err
-		}
 	}
+	if err := s.name(at, mark, temps); err != nil {
+		return err
+	}
+	s.setStage(stageSealed)
 	if !s.alone { // else who works on the store makes the arrays grow in the end, once
 		if err := s.store.grow(ctx); err != nil {
 			return err
 		}
 	}
 	return s.cleanUp()
+}
+
+// prepareSeal makes durable all that will get its final name: the data file's index, the columns, and the mark; and the
+// folders: a name in one that a crash takes away would take the file with it.
+func (s *Shard) prepareSeal(at stage, mark *capturedMark, columns []replacement) error {
+	var g errgroup.Group
+	if at < stagePublished && s.anyDurable() {
+		g.Go(func() error {
+			switch err := s.writeIndex(); {
+			case vfs.IsFull(err) && s.usable() == nil:
+				return err // what was written of the index is behind all that counts
+			case err != nil:
+				return s.fail(err)
+			}
+			return nil
+		})
+		g.Go(s.makeFolders)
+	}
+	var temps []replacement
+	if at < stageSealed {
+		temps = columns
+	}
+	if mark != nil {
+		temps = append(temps[:len(temps):len(temps)], mark.replacement)
+	}
+	g.Go(func() error { return s.lostWork("writing the columns", prepare(s.store.fs, temps...)) })
+	return g.Wait()
+}
+
+// makeFolders makes the folders of the shard's file.
+func (s *Shard) makeFolders() error {
+	st := s.store
+	folders := st.at.shardFolders(s.no)
+	for _, d := range folders[1:] {
+		if err := st.fs.Mkdir(d); err != nil && !vfs.IsExist(err) {
+			return err
+		}
+	}
+	return syncDirs(st.fs, folders[:len(folders)-1]...)
 }
 
 func (s *Shard) beginSeal(end uint64) (stage, error) {
@@ -70,29 +109,13 @@ func (s *Shard) beginSeal(end uint64) (stage, error) {
 	return s.stage, nil
 }
 
-// publish completes the data file and gives it its final name. A shard without a durable frame has no file: its
-// owner proves that it still is the owner by renaming the empty one within the work folder.
+// publish gives the complete data file its final name. A shard without a durable frame has no file: its owner proves that
+// it still is the owner by renaming the empty one within the work folder.
 func (s *Shard) publish() error {
 	st := s.store
 	from, to := st.at.work(workName(s.no, s.epoch, dataKind)), s.lostPath()
 	if s.anyDurable() {
-		switch err := s.writeIndex(); {
-		case vfs.IsFull(err) && s.usable() == nil:
-			return err // what was written of the index is behind all that counts
-		case err != nil:
-			return s.fail(err)
-		}
 		to = st.at.shardFile(s.no)
-		// A name in a folder that a crash takes away would take the file with it.
-		folders := st.at.shardFolders(s.no)
-		for _, d := range folders[1:] {
-			if err := st.fs.Mkdir(d); err != nil && !vfs.IsExist(err) {
-				return err
-			}
-		}
-		if err := syncDirs(st.fs, folders[:len(folders)-1]...); err != nil {
-			return err
-		}
 	}
 	switch err := st.fs.RenameNew(from, to); {
 	case vfs.IsExist(err):
@@ -109,15 +132,6 @@ func (s *Shard) gone(path string) bool {
 	_, err := s.store.fs.Stat(path)
 	_, root := s.store.fs.Stat(s.store.at.join(metaName))
 	return vfs.IsNotExist(err) && root == nil
-}
-
-// syncFolders makes the name that publish gave durable.
-func (s *Shard) syncFolders() error {
-	folders := []string{s.store.at.join(workDir)}
-	if s.anyDurable() {
-		folders = append(folders, s.store.at.shardFolders(s.no)...)
-	}
-	return syncDirs(s.store.fs, folders...)
 }
 
 // overtaken returns ErrFenced where a newer owner has the shard: it may have taken a published file back whose index was
@@ -176,41 +190,56 @@ func (s *Shard) writeIndex() error {
 	return nil
 }
 
-// writeColumns writes the shard's chunk of each column, the state when the others are durable.
-func (s *Shard) writeColumns() error {
+// columnFiles are the shard's chunk of each column, the states last.
+func (s *Shard) columnFiles() (list []replacement) {
 	s.mu.Lock()
 	state, recs := append([]frames.State(nil), s.state...), append([]record(nil), s.recs...)
 	s.mu.Unlock()
-	var list []replacement
 	for _, c := range columns() {
 		temp := s.store.at.work(workName(s.no, s.epoch, filepath.Base(c.name)))
 		list = append(list, replacement{temp, s.store.at.columnChunk(c.name, s.no), encodeColumn(c, state, recs)})
 	}
-	last := len(list) - 1
-	err := prepare(s.store.fs, list...)
-	if err == nil {
-		err = rename(s.store.fs, list[:last]...)
+	return list
+}
+
+// name gives the columns and the mark their names and makes these durable with the data file's, and after that the
+// states': where they are, the rest is.
+func (s *Shard) name(at stage, mark *capturedMark, columns []replacement) error {
+	st, last := s.store, len(columns)-1
+	folders := []string{st.at.join(workDir)}
+	if s.anyDurable() {
+		folders = append(folders, st.at.shardFolders(s.no)...)
 	}
-	if err == nil {
-		err = rename(s.store.fs, list[last])
-	}
+	err := mark.name(st)
 	switch {
-	case vfs.IsNotExist(err) && s.gone(s.store.at.join(workDir)):
-		return fmt.Errorf("writing the columns: %w: %w", ErrFenced, err)
 	case err != nil:
-		return fmt.Errorf("writing the columns: %w", err)
+	case at < stageSealed:
+		if err = rename(st.fs, columns[:last], folders...); err == nil {
+			err = rename(st.fs, columns[last:])
+		}
+	default: // a former owner may have died before the name of the states was durable
+		err = syncDirs(st.fs, append(folders, st.at.columnChunks(colState))...)
 	}
+	if err != nil {
+		return s.lostWork("writing the columns", err)
+	}
+	mark.settle(st)
 	return nil
+}
+
+// lostWork says what an error of a step means where the work folder is gone: another has finished the store.
+func (s *Shard) lostWork(step string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case vfs.IsNotExist(err) && s.gone(s.store.at.join(workDir)):
+		return fmt.Errorf("%s: %w: %w", step, ErrFenced, err)
+	}
+	return fmt.Errorf("%s: %w", step, err)
 }
 
 // cleanUp removes what the work folder has of the shard from this and former owners.
 func (s *Shard) cleanUp() error {
-	if err := s.keepCaptured(); err != nil {
-		if vfs.IsNotExist(err) && s.gone(s.store.at.join(workDir)) {
-			return nil // the store was finished meanwhile
-		}
-		return err
-	}
 	s.mu.Lock()
 	err := s.closeFiles()
 	s.mu.Unlock()

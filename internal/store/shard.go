@@ -33,6 +33,11 @@ type Shard struct {
 	sealing bool    // what is written now is no frame
 	alone   bool    // nobody else works on the store: epochs mean nothing
 
+	names struct {
+		sync.Mutex
+		durable bool // those of data and journal
+	}
+
 	space struct {
 		sync.Mutex
 		end       int64 // where the next chunk goes

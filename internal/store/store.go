@@ -91,7 +91,7 @@ type Store struct {
 	captured atomic.Uint64
 	kept     struct {
 		sync.Mutex
-		captured uint64 // what keepCaptured has made durable
+		named, durable uint64 // of captured frames, by the marks that were named and those that are durable
 	}
 	stored atomic.Uint64 // bytes of chunks
 }

@@ -61,7 +61,8 @@ func newShard(s *Store, no, epoch uint64) (*Shard, error) {
 	return sh, nil
 }
 
-// createFiles makes the owner's own files and their names durable. On a full disk it leaves none.
+// createFiles makes the owner's own files. They and their names become durable with the first frame or loss: until then
+// nobody relies on them, and who else is alive sees them at once. On a full disk it leaves none.
 func (s *Shard) createFiles() error {
 	err := s.tryCreateFiles()
 	if err != nil {
@@ -89,10 +90,8 @@ func (s *Shard) tryCreateFiles() error {
 			return fmt.Errorf("%w: %w", ErrFinished, err)
 		}
 		return err
-	case err != nil:
-		return err
 	}
-	return st.fs.SyncDir(st.at.join(workDir))
+	return err
 }
 
 func (s *Shard) removeOwn() error {
