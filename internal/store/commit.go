@@ -13,37 +13,78 @@ import (
 )
 
 // Commit makes frames and losses durable. When it returns nil, the pixels are synced, the journal's records of them, and
-// the losses' ledger lines. It may be called again before the last call has returned: the next frames are then written
-// while the last ones are synced.
-//
-// An error that wraps ErrFrame or frames.ErrReclaimed, or the context's while nothing was written, or one that
-// vfs.IsFull knows and that does not wrap ErrBroken, leaves the shard as it was, and no frame of the call counts. After
-// any other error nobody knows what the disk holds: the shard is broken, and the frames of the call may or may not be
-// found by its next owner.
+// the losses' ledger lines. It is Write and Wait in one.
 func (s *Shard) Commit(ctx context.Context, fs []Frame, losses []frames.Loss) error {
-	if err := s.check(fs, losses); err != nil {
-		return fmt.Errorf("committing to shard %d: %w", s.no, err)
+	p, err := s.Write(ctx, fs, losses)
+	if err != nil {
+		return err
 	}
-	var g errgroup.Group
+	return p.Wait()
+}
+
+// Pending is frames that are written and losses that are told, and not durable before Wait has returned.
+type Pending struct {
+	shard  *Shard
+	recs   []record
+	synced *batch // nil where there are no frames
+	losses errgroup.Group
+}
+
+// Write puts frames into the shard's file and has them synced, with the records of them and the losses. It may be called
+// again before Wait has returned: the next frames are then written while the last ones are synced. The pixels are lent
+// until it returns.
+//
+// An error, of Write or Wait, that wraps ErrFrame or frames.ErrReclaimed, or the context's while nothing was written, or
+// one that vfs.IsFull knows and that does not wrap ErrBroken, leaves the shard as it was, and no frame of the call counts.
+// After any other error nobody knows what the disk holds: the shard is broken, and the frames of the call may or may not
+// be found by its next owner.
+func (s *Shard) Write(ctx context.Context, fs []Frame, losses []frames.Loss) (*Pending, error) {
+	if err := s.check(fs, losses); err != nil {
+		return nil, fmt.Errorf("committing to shard %d: %w", s.no, err)
+	}
+	p := &Pending{shard: s}
 	if len(losses) > 0 {
-		g.Go(func() error {
-			for _, l := range losses {
-				s.store.NoteCaptured(l.End())
-			}
-			if err := s.keepNames(); err != nil { // who finds files of a shard looks for its losses
-				return s.fail(err)
-			}
-			if err := s.store.ledger.add(losses); err != nil {
-				return s.fail(fmt.Errorf("writing the ledger: %w", err))
-			}
-			s.markLost(losses)
-			return nil
-		})
+		p.losses.Go(func() error { return s.ledger(losses) })
 	}
 	if len(fs) > 0 {
-		g.Go(func() error { return s.commitFrames(ctx, fs) })
+		if err := p.write(ctx, fs); err != nil {
+			_ = p.losses.Wait() // a ledger that failed has broken the shard, and the next call says so
+			return nil, err
+		}
 	}
-	return g.Wait()
+	return p, nil
+}
+
+// Wait returns when all is durable, or why it is not. It can't be interrupted: nobody knows what an interrupted sync has
+// done.
+func (p *Pending) Wait() error {
+	err := p.losses.Wait()
+	if p.synced == nil {
+		return err
+	}
+	if failed := p.synced.wait(); failed != nil {
+		return failed
+	}
+	p.shard.markDurable(p.recs)
+	for _, r := range p.recs {
+		p.shard.store.stored.Add(r.Size)
+	}
+	return err
+}
+
+// ledger makes losses durable.
+func (s *Shard) ledger(losses []frames.Loss) error {
+	for _, l := range losses {
+		s.store.NoteCaptured(l.End())
+	}
+	if err := s.keepNames(); err != nil { // who finds files of a shard looks for its losses
+		return s.fail(err)
+	}
+	if err := s.store.ledger.add(losses); err != nil {
+		return s.fail(fmt.Errorf("writing the ledger: %w", err))
+	}
+	s.markLost(losses)
+	return nil
 }
 
 func (s *Shard) check(fs []Frame, losses []frames.Loss) error {
@@ -77,16 +118,33 @@ func (s *Shard) check(fs []Frame, losses []frames.Loss) error {
 	return nil
 }
 
-func (s *Shard) commitFrames(ctx context.Context, fs []Frame) error {
-	recs := make([]record, len(fs))
+// write puts frames into the file and asks for their sync.
+func (p *Pending) write(ctx context.Context, fs []Frame) error {
+	s := p.shard
+	p.recs = make([]record, len(fs))
 	for i, f := range fs {
 		s.store.NoteCaptured(f.Seq + 1)
-		recs[i] = record{Seq: f.Seq, FrameID: f.FrameID, DeviceNS: f.DeviceNS, HostNS: f.HostNS}
+		p.recs[i] = record{Seq: f.Seq, FrameID: f.FrameID, DeviceNS: f.DeviceNS, HostNS: f.HostNS}
 	}
-	place := s.placePacked
-	if s.store.stride > 0 {
-		place = s.placeDirect
+	if s.store.stride == 0 {
+		// They are compressed or packed meanwhile: no sync waits for that.
+		if err := s.place(ctx, s.placePacked, fs, p.recs); err != nil {
+			return err
+		}
+		p.synced = s.sync.join(encodeRecords(p.recs), nil)
+		return nil
 	}
+	writers := s.sync.enter()
+	if err := s.place(ctx, s.placeDirect, fs, p.recs); err != nil {
+		writers.Done()
+		return err
+	}
+	p.synced = s.sync.join(encodeRecords(p.recs), writers)
+	return nil
+}
+
+// place has frames placed in the file, and makes sure that they were what they should be all the while.
+func (s *Shard) place(ctx context.Context, place func(context.Context, []Frame, []record) error, fs []Frame, recs []record) error {
 	if err := place(ctx, fs, recs); err != nil {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			// Writes that had begun have ended; their space stays unused.
@@ -105,23 +163,20 @@ func (s *Shard) commitFrames(ctx context.Context, fs []Frame) error {
 			return fmt.Errorf("committing to shard %d: %w", s.no, err)
 		}
 	}
-	return s.record(recs)
+	return nil
 }
 
 // record makes frames count whose chunks are written: it adds their records to the journal, and syncs that and the data.
 func (s *Shard) record(recs []record) error {
-	var b []byte
+	return (&Pending{shard: s, recs: recs, synced: s.sync.join(encodeRecords(recs), nil)}).Wait()
+}
+
+// encodeRecords is the records' units.
+func encodeRecords(recs []record) (b []byte) {
 	for _, r := range recs {
 		b = appendRecord(b, r)
 	}
-	if err := s.sync.do(b); err != nil {
-		return err
-	}
-	s.markDurable(recs)
-	for _, r := range recs {
-		s.store.stored.Add(r.Size)
-	}
-	return nil
+	return b
 }
 
 // syncRecords is the work of the shard's flight. When it fails the shard is broken before the next one can begin: a

@@ -42,7 +42,7 @@ func (l *ledger) add(losses []frames.Loss) error {
 	if err != nil {
 		return err
 	}
-	return l.flight.do(lines)
+	return l.flight.join(lines, nil).wait()
 }
 
 // join sorts losses and makes one range of those that follow each other.

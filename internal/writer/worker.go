@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// inFlight is how many commits of a shard overlap: one writes while the other one is synced.
+	// inFlight is how many commits of a shard write at a time; any number of them is synced meanwhile.
 	inFlight = 2
 	// damagePause is how long a new owner waits for a frame to be offered again that a former one had, damaged.
 	damagePause = time.Second
@@ -111,8 +111,10 @@ func (k *worker) work() error {
 			fs, ls := k.batch()
 			commits.Go(func() {
 				defer k.poke()
-				defer func() { <-slots }()
-				k.commit(fs, ls)
+				k.commit(fs, ls, func() {
+					<-slots
+					k.poke()
+				})
 			})
 			k.sort()
 		}
@@ -137,7 +139,7 @@ func (k *worker) work() error {
 	}
 }
 
-// inFlight is how many commits of the shard overlap.
+// inFlight is how many commits of the shard write at a time.
 func (k *worker) inFlight() int {
 	if k.r.spec.Codec == "none" {
 		return inFlight
@@ -258,18 +260,15 @@ func (k *worker) seal() (over bool, err error) {
 	return k.r.dismiss(k), nil
 }
 
-// commit makes frames and losses durable and gives them back.
-func (k *worker) commit(fs []link.Offered, ls []frames.LossRecord) {
-	frs, err := k.lend(fs)
+// commit makes frames and losses durable and gives them back. It calls written, once, when others may write.
+func (k *worker) commit(fs []link.Offered, ls []frames.LossRecord, written func()) {
+	k.r.w.meter.enter()
+	pending, err := k.write(fs, ls)
+	written()
 	if err == nil {
-		losses := make([]frames.Loss, len(ls))
-		for i, l := range ls {
-			losses[i] = l.Loss
-		}
-		k.r.w.meter.enter()
-		err = k.shard.Commit(k.ctx, frs, losses)
-		k.r.w.meter.leave()
+		err = pending.Wait()
 	}
+	k.r.w.meter.leave()
 	switch {
 	case err == nil:
 		if len(fs) > 0 {
@@ -286,6 +285,19 @@ func (k *worker) commit(fs []link.Offered, ls []frames.LossRecord) {
 	default:
 		k.end(err)
 	}
+}
+
+// write puts frames and losses into the shard.
+func (k *worker) write(fs []link.Offered, ls []frames.LossRecord) (*store.Pending, error) {
+	frs, err := k.lend(fs)
+	if err != nil {
+		return nil, err
+	}
+	losses := make([]frames.Loss, len(ls))
+	for i, l := range ls {
+		losses[i] = l.Loss
+	}
+	return k.shard.Write(k.ctx, frs, losses)
 }
 
 // end has the worker end with an error.
