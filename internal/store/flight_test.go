@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/store"
 	"github.com/sluicedaq/sluice/internal/vfs"
+	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 // TestCommitBehindFailedSync: a commit that waits for the sync of another one must not sync the file again when that
@@ -58,5 +59,72 @@ func TestCommitBehindFailedSync(t *testing.T) {
 		if t.Failed() {
 			return
 		}
+	}
+}
+
+// TestSyncTakesWritesAlong: a frame that is written when the turn of another one's sync comes is synced with it; one whose
+// write comes to nothing holds nobody up, nor does one that has not begun.
+func TestSyncTakesWritesAlong(t *testing.T) {
+	for name, c := range map[string]struct {
+		intact  error // of the frame that is being written
+		durable int   // frames
+	}{
+		"written":   {nil, 2},
+		"reclaimed": {frames.ErrReclaimed, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				var writes, syncs atomic.Int64
+				disk := vfs.NewFault(newDisk(t), 0, func(op vfs.Op) vfs.Injection {
+					switch {
+					case !strings.HasSuffix(op.Path, ".data"):
+					case op.Name == "fdatasync":
+						syncs.Add(1)
+					case strings.HasPrefix(op.Name, "write") && writes.Add(1) == 1:
+						<-release
+					}
+					return vfs.Pass
+				})
+				spec := testSpec()
+				codecs()["direct"](&spec)
+				s, err := store.Create(t.Context(), disk, sweepPath, spec, store.Options{Writer: "w0"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				sh, err := s.TakeShard(t.Context(), 0, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var wg sync.WaitGroup
+				slow := testFrame(spec, 1, true)
+				slow.Intact = func() error { return c.intact }
+				var slowErr, quickErr error
+				wg.Go(func() { slowErr = sh.Commit(t.Context(), []store.Frame{slow}, nil) })
+				synctest.Wait()
+				wg.Go(func() { quickErr = sh.Commit(t.Context(), []store.Frame{testFrame(spec, 0, true)}, nil) })
+				synctest.Wait()
+				if w, n := writes.Load(), syncs.Load(); w != 2 || n != 0 {
+					t.Errorf("while one of two frames is being written: %d writes, %d syncs, want 2 and 0", w, n)
+				}
+				close(release)
+				wg.Wait()
+				if !errors.Is(slowErr, c.intact) || quickErr != nil {
+					t.Errorf("the commits: %v, want %v; %v", slowErr, c.intact, quickErr)
+				}
+				durable := 0
+				for seq := range uint64(2) {
+					if sh.State(seq) == frames.Durable {
+						durable++
+					}
+				}
+				if n := syncs.Load(); durable != c.durable || n != 1 {
+					t.Errorf("%d frames are durable after %d syncs, want %d after 1", durable, n, c.durable)
+				}
+				if err := errors.Join(sh.Close(), s.Close()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
 	}
 }
