@@ -120,8 +120,9 @@ func (s *Shard) allocate(end int64) error {
 	if err := s.store.roomForFrames(); err != nil && !s.sealing {
 		return err
 	}
-	err := s.data.Allocate(have, max(end, s.wanted(have))-have)
-	if vfs.IsFull(err) && s.wanted(have) > end {
+	want := max(end, s.wanted(have))
+	err := s.data.Allocate(have, want-have)
+	if vfs.IsFull(err) && want > end {
 		// The rest of the shard may be lost frames, or never come.
 		err = s.data.Allocate(have, end-have)
 		if err == nil {
@@ -131,7 +132,7 @@ func (s *Shard) allocate(end int64) error {
 	}
 	switch {
 	case err == nil:
-		s.space.allocated = max(end, s.wanted(have))
+		s.space.allocated = want
 	case errors.Is(err, errors.ErrUnsupported):
 		s.space.allocated = math.MaxInt64
 	default:
@@ -143,6 +144,9 @@ func (s *Shard) allocate(end int64) error {
 // wanted is up to where the file should be allocated when it is allocated up to have: the whole shard where its
 // size is known, else a piece more.
 func (s *Shard) wanted(have int64) int64 {
+	if s.sealing { // the index is the last that comes, and what the disk has left is for the columns too
+		return have
+	}
 	n, size := int64(s.expected()), int64(s.store.spec.Geometry.FrameBytes())
 	if s.store.stride > 0 {
 		return n*s.store.stride + vfs.Pad(indexSize(s.store.spec.ShardFrames))

@@ -63,15 +63,14 @@ func (s *Shard) seal(ctx context.Context, end uint64) error {
 func (s *Shard) prepareSeal(at stage, mark *capturedMark, columns []replacement) error {
 	var g errgroup.Group
 	if at < stagePublished && s.anyDurable() {
-		g.Go(func() error {
-			switch err := s.writeIndex(); {
-			case vfs.IsFull(err) && s.usable() == nil:
-				return err // what was written of the index is behind all that counts
-			case err != nil:
-				return s.fail(err)
-			}
-			return nil
-		})
+		// It gives back what the file has of the disk beyond its frames: the others may need that.
+		switch err := s.writeIndex(); {
+		case vfs.IsFull(err) && s.usable() == nil:
+			return err // what was written of the index is behind all that counts
+		case err != nil:
+			return s.fail(err)
+		}
+		g.Go(s.syncIndex)
 		g.Go(s.makeFolders)
 	}
 	var temps []replacement
@@ -180,8 +179,12 @@ func (s *Shard) writeIndex() error {
 	if _, err := s.data.WriteAt(b, off); err != nil {
 		return err
 	}
-	if err := s.data.Truncate(off + int64(len(index))); err != nil {
-		return err
+	return s.data.Truncate(off + int64(len(index)))
+}
+
+func (s *Shard) syncIndex() error {
+	if s.indexed {
+		return nil
 	}
 	if err := s.store.synced(s.data.Sync); err != nil {
 		return s.fail(err)
