@@ -128,3 +128,41 @@ func TestSyncTakesWritesAlong(t *testing.T) {
 		})
 	}
 }
+
+// cached is a disk that can't be written past the page cache.
+type cached struct{ vfs.FS }
+
+func (c cached) OpenFile(path string, flag vfs.Flag) (vfs.File, error) {
+	return c.FS.OpenFile(path, flag&^vfs.Direct)
+}
+
+// TestNoRecordOfWhatIsOnlyCached: in the page cache a chunk whose sync failed looks whole, so no record may stand for it.
+func TestNoRecordOfWhatIsOnlyCached(t *testing.T) {
+	var taken atomic.Bool
+	var records atomic.Int64
+	disk := vfs.NewFault(cached{newDisk(t)}, 0, func(op vfs.Op) vfs.Injection {
+		switch {
+		case taken.Load() && op.Name == "write" && strings.HasSuffix(op.Path, ".journal"):
+			records.Add(1)
+		case taken.Load() && op.Name == "fdatasync" && strings.HasSuffix(op.Path, ".data"):
+			return vfs.IO
+		}
+		return vfs.Pass
+	})
+	spec := testSpec()
+	s, err := store.Create(t.Context(), disk, sweepPath, spec, store.Options{Writer: "w0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sh, err := s.TakeShard(t.Context(), 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken.Store(true)
+	if err := sh.Commit(t.Context(), []store.Frame{testFrame(spec, 0, true)}, nil); !errors.Is(err, store.ErrBroken) || records.Load() != 0 {
+		t.Errorf("the commit: %v, want ErrBroken; %d records were written", err, records.Load())
+	}
+	if err := errors.Join(sh.Close(), s.Close()); err != nil {
+		t.Error(err)
+	}
+}
