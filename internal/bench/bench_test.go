@@ -71,7 +71,7 @@ func TestUsed(t *testing.T) {
 		return run.Process{Name: name, UserSeconds: cpu / 4, SystemSeconds: cpu * 3 / 4, PeakAnonBytes: peak, LimitBytes: limit}
 	}
 	made := func(scale float64, peak int64) account {
-		return account{run.Summary{
+		return account{Summary: run.Summary{
 			Bytes: 2e9, Latency: &run.Latency{Frames: 10, P50NS: int64(scale), P99NS: int64(2 * scale), P999NS: int64(3 * scale), MaxNS: int64(4 * scale)},
 			Processes: []run.Process{
 				process("acquire", 2*scale, 10, 64), process("writer-1", 4*scale, peak, 128), process("writer-2", 4*scale, 1, 128),

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sluicedaq/sluice/internal/pairs"
 	"github.com/sluicedaq/sluice/internal/store"
 )
 
@@ -59,6 +60,13 @@ func (o Options) disk(ctx context.Context, s scene, analyzers int) (Measure, err
 		return m, err
 	}
 	m.used(runs)
+	var perGB []float64
+	for _, a := range runs {
+		perGB = append(perGB, a.flushesPerGB())
+	}
+	if n := pairs.Median(perGB); n > 0 {
+		m.Note = fmt.Sprintf("the disk flushes its cache %.0f times a GB; %.0f times at the limit", n, pairs.Median(raw.flushes))
+	}
 	if raw.refused != nil {
 		m.LimitIs = "writes of the same bytes, size, depth, preallocation and files"
 		m.Note = fmt.Sprintf("neither side writes past the page cache: %v", raw.refused)

@@ -35,8 +35,14 @@ func (o Options) pipeline(s scene, pattern string, args ...string) *pipeline {
 	return &pipeline{o.Sluice, o.Dir, s, pattern, append(args, "--budget", config.ByteSize(o.Budget).String())}
 }
 
-// account is what one run said.
-type account struct{ run.Summary }
+// account is what one run said, and how often the disk has flushed its cache meanwhile.
+type account struct {
+	run.Summary
+	flushes uint64
+}
+
+// flushesPerGB is for each GB of pixels.
+func (a account) flushesPerGB() float64 { return float64(a.flushes) / (float64(a.Bytes) / gb) }
 
 // perSec is the bytes of pixels a second, from the first capture to the last durable frame.
 func (a account) perSec() float64 { return float64(a.Bytes) / a.Seconds }
@@ -69,6 +75,7 @@ func (p *pipeline) run(ctx context.Context, n int, fps float64) (a account, err 
 		return errors.Join(cmd.Process.Signal(syscall.SIGINT), cmd.Process.Signal(syscall.SIGTERM))
 	}
 	cmd.WaitDelay = stopTime
+	before := flushes(p.dir)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -81,6 +88,7 @@ func (p *pipeline) run(ctx context.Context, n int, fps float64) (a account, err 
 	if err := json.Unmarshal(lastLine(stdout.Bytes()), &a.Summary); err != nil {
 		return a, fmt.Errorf("the account of a run: %w", err)
 	}
+	a.flushes = flushes(p.dir) - before
 	if a.Written != uint64(n) || a.Seconds <= 0 {
 		return a, fmt.Errorf("%d of %d frames were written, in %g s", a.Written, n, a.Seconds)
 	}

@@ -29,6 +29,8 @@ type rawDisk struct {
 	write  int    // bytes of a write, a multiple of vfs.Block
 	file   int    // writes of a file
 	depth  int    // writes in flight
+	// flushes is how often the disk has flushed its cache, for each GB of each run.
+	flushes []float64
 	// refused is why the files of the last run were not written past the page cache, nil where they were.
 	refused error
 }
@@ -99,6 +101,7 @@ func (r *rawDisk) run(ctx context.Context, n int64) (perSec float64, err error) 
 	}
 	var next atomic.Int64
 	g, gctx := errgroup.WithContext(ctx)
+	before := flushes(r.dir)
 	start := time.Now()
 	for range r.depth {
 		g.Go(func() error {
@@ -126,6 +129,7 @@ func (r *rawDisk) run(ctx context.Context, n int64) (perSec float64, err error) 
 	}
 	err = g.Wait()
 	took := time.Since(start)
+	r.flushes = append(r.flushes, float64(flushes(r.dir)-before)/(float64(writes)*float64(r.write)/gb))
 	switch {
 	case ctx.Err() != nil:
 		return 0, ctx.Err()

@@ -29,11 +29,11 @@ func clearAway(ctx context.Context, dir, out string) error {
 	if err := unix.Syncfs(int(d.Fd())); err != nil {
 		return fmt.Errorf("syncing the disk of %s: %w", dir, err)
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(d.Fd()), &st); err != nil {
-		return fmt.Errorf("asking for the disk of %s: %w", dir, err)
+	path, err := counters(dir)
+	if err != nil {
+		return err
 	}
-	awaitRest(ctx, fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(st.Dev), unix.Minor(st.Dev)))
+	awaitRest(ctx, path)
 	return nil
 }
 
