@@ -184,7 +184,8 @@ func encodeRecords(recs []record) (b []byte) {
 //
 // The syncs are asked for together: a disk needs little more time for all than for one. So a crash may leave a record
 // whose chunk never came to the disk. Whoever reads a journal counts a record only where its chunk's crc32c holds, and
-// takes as promised only what stands before the records of a later flight. Where the page cache is between, that is not
+// takes as promised only what is confirmed behind it; who takes a shard over in a run that goes on takes nothing else: what
+// is not confirmed was not acknowledged, and comes again. Where the page cache is between, that is not
 // enough: a chunk whose sync failed looks whole in there. The record comes after the sync then.
 func (s *Shard) syncRecords(records []byte) error {
 	if err := s.usable(); err != nil {
@@ -215,6 +216,9 @@ func (s *Shard) syncRecords(records []byte) error {
 	}
 	if err := s.present(); err != nil {
 		return s.fail(err)
+	}
+	if err := s.journal.confirm(); err != nil {
+		return s.fail(fmt.Errorf("writing the journal: %w", err))
 	}
 	return nil
 }

@@ -69,10 +69,16 @@ func TestRecoverFromDamage(t *testing.T) {
 		"a journal is gone": {damage: gone(".sluice", journal), lost: map[uint64]frames.State{4: frames.HostLost, 5: frames.HostLost, 7: frames.HostLost}},
 		"a data file is gone": {
 			damage: gone(".sluice", data), lost: map[uint64]frames.State{4: frames.Unwritten, 5: frames.Unwritten, 7: frames.Unwritten},
-			promised: 2, cutShort: 1,
+			promised: 3,
 		},
 		"a data file is cut": {
-			damage: edit(func(b []byte) []byte { return b[:4096] }, ".sluice", data), lost: map[uint64]frames.State{7: frames.Unwritten}, cutShort: 1,
+			damage: edit(func(b []byte) []byte { return b[:4096] }, ".sluice", data), lost: map[uint64]frames.State{7: frames.Unwritten}, promised: 1,
+		},
+		"a commit is cut short": { // its chunk never came to the disk, nor did the note that it has
+			damage: func(t *testing.T, path string) {
+				edit(func(b []byte) []byte { clear(b[7*64:]); return b }, ".sluice", journal)(t, path)
+				edit(func(b []byte) []byte { return b[:4096] }, ".sluice", data)(t, path)
+			}, lost: map[uint64]frames.State{7: frames.Unwritten}, cutShort: 1,
 		},
 		"a torn ledger line": {damage: edit(func(b []byte) []byte { return append(b, `{"v":1,"seq":1`...) }, "ledger", "w0.jsonl"), lines: 1},
 		"zarr.json is cut":   {damage: edit(half, "zarr.json"), repaired: []string{"zarr.json"}},

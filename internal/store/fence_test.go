@@ -228,8 +228,8 @@ func TestTornJournal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Header, record 0, captured, record 1, captured.
-		clear(b[3*64+cut:])
+		// Header, record 0, captured, synced, record 1, captured, synced.
+		clear(b[4*64+cut:])
 		if err := os.WriteFile(name, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -388,4 +388,51 @@ func TestConcurrentCommits(t *testing.T) {
 			checkFrames(t, path, 120, lost)
 		})
 	}
+}
+
+// TestUnconfirmedCommit: a commit that nobody was told of comes again in a run that goes on; recover keeps what is whole of
+// it, since there is nobody who would bring it again.
+func TestUnconfirmedCommit(t *testing.T) {
+	spec := testSpec()
+	left := func() (path string, s *store.Store) {
+		path = storePath(t)
+		s = create(t, path, spec, store.Options{})
+		sh := take(t, s, 0, 1)
+		commit(t, sh, spec, 0)
+		commit(t, sh, spec, 1)
+		if err := sh.Close(); err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(path, ".sluice", "0.1.journal")
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Header, record 0, captured, synced, record 1, captured, synced.
+		clear(b[6*64:])
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path, s
+	}
+
+	path, s := left()
+	next := take(t, s, 0, 2)
+	if next.State(0) != frames.Durable || next.State(1) != frames.Absent || len(next.Damaged()) != 0 {
+		t.Errorf("taken over: states %s %s, damaged %v; want durable, absent, none", next.State(0), next.State(1), next.Damaged())
+	}
+	commit(t, next, spec, 1, 2, 3)
+	sealTo(t, next, 4)
+	finish(t, s, 4)
+	checkFrames(t, path, 4, nil)
+
+	path, s = left()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := store.Recover(t.Context(), vfs.OS{}, path, store.RecoverOptions{})
+	if err != nil || r.Written != 2 || r.Lost != 0 {
+		t.Errorf("recovered: %+v, %v; want two frames", r, err)
+	}
+	checkFrames(t, path, 2, nil)
 }

@@ -115,7 +115,8 @@ func (s *Shard) setStage(st stage) {
 	s.stage = max(s.stage, st)
 }
 
-// copyFrames takes over the frames of former owners whose chunks are whole.
+// copyFrames takes over the frames that former owners made durable and whose chunks are whole. Those of which nobody was
+// told that they are durable come again.
 func (s *Shard) copyFrames(ctx context.Context, journals []journal) error {
 	var recs []record
 	taken := map[uint64]bool{}
@@ -127,7 +128,7 @@ func (s *Shard) copyFrames(ctx context.Context, journals []journal) error {
 		if err != nil {
 			return err
 		}
-		got, err := s.copyFrom(ctx, f, j, taken)
+		got, err := s.copyFrom(ctx, f, j.Records[:j.Promised], taken)
 		if err := errors.Join(err, f.Close()); err != nil {
 			return err
 		}
@@ -144,7 +145,7 @@ func (s *Shard) noteDamaged(journals []journal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, j := range journals {
-		for _, r := range j.Records {
+		for _, r := range j.Records[:j.Promised] {
 			if s.state[r.Seq-s.first] != frames.Durable {
 				s.damaged = append(s.damaged, r)
 			}
@@ -168,8 +169,8 @@ func (s *Shard) Damaged() []frames.Loss {
 	return ls
 }
 
-// copyFrom writes the chunks of one former owner into the new file; they are not yet synced.
-func (s *Shard) copyFrom(ctx context.Context, f vfs.File, j journal, taken map[uint64]bool) ([]record, error) {
+// copyFrom writes the chunks of one former owner's records into the new file; they are not yet synced.
+func (s *Shard) copyFrom(ctx context.Context, f vfs.File, from []record, taken map[uint64]bool) ([]record, error) {
 	buf, err := s.store.bounce.get(ctx)
 	if err != nil {
 		return nil, err
@@ -180,13 +181,13 @@ func (s *Shard) copyFrom(ctx context.Context, f vfs.File, j journal, taken map[u
 	}
 	defer s.store.packing.give()
 	p := s.newPacker()
-	recs, err := s.copyChunks(ctx, f, j, taken, buf, p)
+	recs, err := s.copyChunks(ctx, f, from, taken, buf, p)
 	return recs, errors.Join(err, p.flush(ctx), p.writes.Wait())
 }
 
-func (s *Shard) copyChunks(ctx context.Context, f vfs.File, j journal, taken map[uint64]bool, buf []byte, p *packer) ([]record, error) {
+func (s *Shard) copyChunks(ctx context.Context, f vfs.File, from []record, taken map[uint64]bool, buf []byte, p *packer) ([]record, error) {
 	var recs []record
-	for _, r := range j.Records {
+	for _, r := range from {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

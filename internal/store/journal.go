@@ -17,6 +17,7 @@ const (
 
 	recordFrame    = 1
 	recordCaptured = 2
+	recordSynced   = 3
 )
 
 // journalHeader says whose frames follow.
@@ -55,8 +56,9 @@ func (r record) plausible(limit uint64) bool {
 type journal struct {
 	journalHeader
 	Records []record
-	// Promised is how many of Records, from the first on, were durable with their chunks when later ones were written. Of
-	// the others, the last flight's, a crash may have left a record without its chunk.
+	// Promised is how many of Records, from the first on, were durable with their chunks: a unit behind them says so. The
+	// others are of the last flight: nobody was told that it came to its end, and a crash may have left a record without
+	// its chunk.
 	Promised int
 	// Captured is the highest number of captured frames that a commit told.
 	Captured uint64
@@ -98,6 +100,13 @@ func appendCaptured(b []byte, captured uint64) []byte {
 	return seal(b, from)
 }
 
+// syncedUnit says that all before it is durable, the chunks too.
+func syncedUnit() []byte {
+	b := make([]byte, journalUnit-4)
+	b[0] = recordSynced
+	return seal(b, 0)
+}
+
 // decodeJournal reads all units of a journal that hold, those behind a damaged one too: a frame's record counts only
 // if its chunk is whole. of is what the file's name and its store say of it: a journal whose header is damaged is read
 // as that, and one of something else wraps ErrCorrupt. Records of frames outside of the shard are left out. A frame
@@ -108,7 +117,7 @@ func decodeJournal(b []byte, of journalHeader) (journal, error) {
 		return j, fmt.Errorf("%w: a journal without a header", ErrCorrupt)
 	}
 	unsure := 0 // units that do not hold since the last that does
-	flown := 0  // records of the flights that are complete here: each ends with what it knew of captured frames
+	flown := 0  // records of the flights that are whole here: each ends with what it knew of captured frames
 	if head := b[:journalUnit]; intact(head) && binary.LittleEndian.Uint64(head) == journalMagic {
 		if h := decodeHeader(head); h.Run != of.Run || h.Shard != of.Shard || h.Epoch != of.Epoch || h.ShardFrames != of.ShardFrames {
 			return j, fmt.Errorf("%w: a journal of run %s, shard %d, epoch %d", ErrCorrupt, h.Run, h.Shard, h.Epoch)
@@ -130,6 +139,8 @@ func decodeJournal(b []byte, of journalHeader) (journal, error) {
 		case intact(unit) && unit[0] == recordCaptured:
 			j.Promised, flown = flown, len(j.Records)
 			j.Captured = max(j.Captured, binary.LittleEndian.Uint64(unit[8:]))
+		case intact(unit) && unit[0] == recordSynced:
+			j.Promised = flown
 		default:
 			unsure++
 			continue

@@ -8,8 +8,8 @@ import (
 	"github.com/sluicedaq/sluice/internal/vfs"
 )
 
-// maxJournal bounds what is read of a journal of k frames, in bytes: every record twice over, with one for each commit.
-func maxJournal(k uint64) int64 { return vfs.Pad(int64(4*k+64) * journalUnit) }
+// maxJournal bounds what is read of a journal of k frames, in bytes: every record twice over, each in a flight of its own.
+func maxJournal(k uint64) int64 { return vfs.Pad(int64(6*k+64) * journalUnit) }
 
 // journalFile is an open shard's journal. Its owner writes to it from one goroutine at a time.
 type journalFile struct {
@@ -17,14 +17,14 @@ type journalFile struct {
 	end int64
 }
 
-// createJournal makes a journal with its header, filled with zeros for two records a frame. Neither they nor its name are
-// durable before the first records are.
+// createJournal makes a journal with its header, filled with zeros for as many flights as there are frames. Neither they
+// nor its name are durable before the first records are.
 func createJournal(fs vfs.FS, path string, h journalHeader) (*journalFile, error) {
 	f, err := fs.OpenFile(path, vfs.Write|vfs.Create|vfs.Exclusive)
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, vfs.Pad(int64((2*min(h.ShardFrames, 4*maxDefaultK)+1)*journalUnit)))
+	b := make([]byte, vfs.Pad(int64((3*min(h.ShardFrames, 4*maxDefaultK)+1)*journalUnit)))
 	copy(b, encodeHeader(h))
 	if _, err := f.WriteAt(b, 0); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -41,6 +41,17 @@ func (j *journalFile) append(records []byte) error {
 		return err
 	}
 	j.end += int64(len(records))
+	return nil
+}
+
+// confirm notes that what was appended is durable with its chunks. The note itself is not synced: it is for who takes the
+// shard over while the host lives. After a crash the chunks' checksums tell.
+func (j *journalFile) confirm() error {
+	b := syncedUnit()
+	if _, err := j.f.WriteAt(b, j.end); err != nil {
+		return err
+	}
+	j.end += int64(len(b))
 	return nil
 }
 

@@ -246,7 +246,7 @@ func (s *Shard) copyOthers(ctx context.Context, owners []formerOwner, taken map[
 		if err != nil {
 			return nil, err
 		}
-		got, err := s.copyFrom(ctx, f, o.journal, taken)
+		got, err := s.copyFrom(ctx, f, o.Records, taken)
 		if err := errors.Join(err, f.Close()); err != nil {
 			return nil, fmt.Errorf("copying frames of epoch %d: %w", o.Epoch, err)
 		}
