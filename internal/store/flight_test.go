@@ -8,10 +8,25 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/store"
 	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
+
+// shardOn makes a store on a disk and takes its first shard.
+func shardOn(t *testing.T, disk vfs.FS, spec run.Spec) (*store.Store, *store.Shard) {
+	t.Helper()
+	s, err := store.Create(t.Context(), disk, sweepPath, spec, store.Options{Writer: "w0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sh, err := s.TakeShard(t.Context(), 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, sh
+}
 
 // TestCommitBehindFailedSync: a commit that waits for the sync of another one must not sync the file again when that
 // fails. The kernel tells of pages that it could not write once, and a second sync would promise what is gone.
@@ -28,14 +43,7 @@ func TestCommitBehindFailedSync(t *testing.T) {
 				return vfs.IO
 			})
 			spec := testSpec()
-			s, err := store.Create(t.Context(), disk, sweepPath, spec, store.Options{Writer: "w0"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			sh, err := s.TakeShard(t.Context(), 0, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
+			s, sh := shardOn(t, disk, spec)
 			var errs [3]error
 			var wg sync.WaitGroup
 			for i := range errs {
@@ -88,14 +96,7 @@ func TestSyncTakesWritesAlong(t *testing.T) {
 				})
 				spec := testSpec()
 				codecs()["direct"](&spec)
-				s, err := store.Create(t.Context(), disk, sweepPath, spec, store.Options{Writer: "w0"})
-				if err != nil {
-					t.Fatal(err)
-				}
-				sh, err := s.TakeShard(t.Context(), 0, 1)
-				if err != nil {
-					t.Fatal(err)
-				}
+				s, sh := shardOn(t, disk, spec)
 				var wg sync.WaitGroup
 				slow := testFrame(spec, 1, true)
 				slow.Intact = func() error { return c.intact }
@@ -150,14 +151,7 @@ func TestNoRecordOfWhatIsOnlyCached(t *testing.T) {
 		return vfs.Pass
 	})
 	spec := testSpec()
-	s, err := store.Create(t.Context(), disk, sweepPath, spec, store.Options{Writer: "w0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sh, err := s.TakeShard(t.Context(), 0, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, sh := shardOn(t, disk, spec)
 	taken.Store(true)
 	if err := sh.Commit(t.Context(), []store.Frame{testFrame(spec, 0, true)}, nil); !errors.Is(err, store.ErrBroken) || records.Load() != 0 {
 		t.Errorf("the commit: %v, want ErrBroken; %d records were written", err, records.Load())
