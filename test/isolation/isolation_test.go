@@ -159,15 +159,17 @@ func (p patient) treat(how treatment) (untold uint64) {
 	case stopped, combinerStopped:
 		p.stopWithFrame()
 		p.takenBack() // from here on none of its frames counts as analysed
+		if how == combinerStopped {
+			p.end()
+			break
+		}
 		st, err := p.run.Await(p.t.Context(), func(bus.Status) bool { return true })
 		if err != nil {
 			p.t.Fatal(err)
 		}
 		untold = st.Analyzed
 		p.end()
-		if how == stopped {
-			p.wake(p.victim)
-		}
+		p.wake(p.victim)
 	case woken:
 		p.stopWithFrame()
 		p.takenBack()
