@@ -185,6 +185,7 @@ func (s *station) ended() run.Summary {
 	if sum.Captured == 0 || sum.Written != sum.Captured || sum.Lost != 0 {
 		s.t.Errorf("captured %d, written %d, lost %d", sum.Captured, sum.Written, sum.Lost)
 	}
+	s.work.end(s.t)
 	bin.Verify(s.t, *sum)
 	programs.CheckFrames(s.t, *sum)
 	left, err := filepath.Glob(filepath.Join(sum.Store, ".sluice", "*.*.*"))

@@ -96,8 +96,8 @@ func (s *station) once(sum run.Summary) {
 	t.Logf("%d frames in %d shards, %d bytes; %d frames of %d shards that changed hands were released by two", sum.Captured, files, bytes, twice, len(moved))
 }
 
-// shares checks that the shards that were begun in each phase are of those who were there. That each of them had some,
-// each phase has waited for.
+// shares checks that each shard was given to one of those who were there when it was begun, and sealed once, by who had it
+// last: one that was killed may have left any. That each of them had some, each phase has waited for.
 func (s *station) shares(sum run.Summary) {
 	t := s.t
 	t.Helper()
@@ -108,6 +108,9 @@ func (s *station) shares(sum run.Summary) {
 				t.Errorf("shard %d was sealed by %s and by %s", e.Shard.Shard, owner[e.Shard.Shard], e.Shard.Writer)
 			}
 			owner[e.Shard.Shard] = e.Shard.Writer
+			if last := s.work.last(e.Shard.Shard); e.Shard.Writer != last {
+				t.Errorf("shard %d was sealed by %s, and given to %s last", e.Shard.Shard, e.Shard.Writer, last)
+			}
 		}
 	}
 	if n := (sum.Captured + perShard - 1) / perShard; uint64(len(owner)) != n {
@@ -116,7 +119,7 @@ func (s *station) shares(sum run.Summary) {
 	for i, p := range s.phases {
 		counts := map[string]int{}
 		for no := p.begin/perShard + 1; no < p.end/perShard; no++ {
-			counts[owner[no]]++
+			counts[s.work.begun(no)]++
 		}
 		t.Logf("phase %d, frames %d to %d: %v", i+1, p.begin, p.end, counts)
 		for name, n := range counts {
