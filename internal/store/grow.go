@@ -10,8 +10,16 @@ import (
 )
 
 // grow makes the arrays as long as the sealed shards from the first one on without a gap are, under the store's
-// lock.
-func (s *Store) grow(ctx context.Context) error {
+// lock, unless this Store has made them as long as end meanwhile: of many shards that wait for the lock the first does it
+// for all.
+func (s *Store) grow(ctx context.Context, end uint64) error {
+	if err := s.growing.take(ctx); err != nil {
+		return err
+	}
+	defer s.growing.give()
+	if s.grown >= end {
+		return nil
+	}
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return fmt.Errorf("growing the arrays: %w", err)
@@ -28,7 +36,11 @@ func (s *Store) grow(ctx context.Context) error {
 	if to <= now {
 		return nil
 	}
-	return s.setLength(to)
+	if err := s.setLength(to); err != nil {
+		return err
+	}
+	s.grown = to
+	return nil
 }
 
 // sealedUntil is how many frames the contiguous sealed shards have, where those before from are known to be

@@ -193,7 +193,7 @@ func (r *recovery) shards(ctx context.Context) (captured uint64, err error) {
 			r.opts.Progress(no+1, total)
 		}
 	}
-	return captured, s.grow(ctx)
+	return captured, s.grow(ctx, captured)
 }
 
 // dropStates removes a shard's damaged states: without them it is a shard that was published. How many frames there are

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -48,6 +49,53 @@ func TestRoundsOfSyncs(t *testing.T) {
 			if rounds != step.rounds || n != step.syncs {
 				t.Errorf("%s: %d syncs in %d rounds, want %d in %d", step.name, n, rounds, step.syncs, step.rounds)
 			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestOneGrowsForAll: of shards that are sealed at the same time one makes the arrays grow, and nobody else asks for the
+// store's lock, for which other writers wait too.
+func TestOneGrowsForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var locks atomic.Int64
+		disk := vfs.NewFault(newDisk(t), time.Second, func(op vfs.Op) vfs.Injection {
+			switch {
+			case op.Name == "lock":
+				locks.Add(1)
+			case strings.HasSuffix(op.Name, "sync") || op.Name == "sync folder":
+				return vfs.Slow
+			}
+			return vfs.Pass
+		})
+		spec := testSpec()
+		s, err := store.Create(t.Context(), disk, sweepPath, spec, store.Options{Writer: "w0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const shards = 8
+		var all sync.WaitGroup
+		locks.Store(0)
+		for no := range uint64(shards) {
+			sh := take(t, s, no, no+1)
+			first := no * spec.ShardFrames
+			commit(t, sh, spec, first, first+1, first+2, first+3)
+			all.Go(func() {
+				if err := sh.Seal(t.Context(), first+spec.ShardFrames); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n, err := s.ReadableUntil(); n != shards*spec.ShardFrames || err != nil {
+			t.Errorf("readable until %d, %v", n, err)
+		}
+		n := locks.Load()
+		t.Logf("%d locks for %d shards", n, shards)
+		if n >= shards {
+			t.Errorf("the store was locked %d times for %d shards", n, shards)
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)

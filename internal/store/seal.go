@@ -51,7 +51,7 @@ func (s *Shard) seal(ctx context.Context, end uint64) error {
 	}
 	s.setStage(stageSealed)
 	if !s.alone { // else who works on the store makes the arrays grow in the end, once
-		if err := s.store.grow(ctx); err != nil {
+		if err := s.store.grow(ctx, end); err != nil {
 			return err
 		}
 	}

@@ -79,6 +79,7 @@ type Store struct {
 	packing  token // held by the one commit that fills staging buffers
 	encoding token // held by the one commit that begins to compress its frames
 	encoders token // as many as frames may be compressed at a time
+	growing  token // held by who makes the arrays grow
 	staging  *pool // chunks to be packed
 	bounce   *pool // copies of pixels whose memory is not aligned
 	encoded  *pool // the encoder's output
@@ -88,6 +89,7 @@ type Store struct {
 	results  map[string]*logFile // by kind
 	spared   bool                // space for the end of the run was set aside when this Store was opened
 	live     io.Closer           // the shared lock that keeps recover away; nil for a reader and in a finished store
+	grown    uint64              // frames: how long the arrays are, by this Store; guarded by growing
 	captured atomic.Uint64
 	kept     struct {
 		sync.Mutex
@@ -172,6 +174,7 @@ func newStore(fs vfs.FS, path string, spec run.Spec, opts Options) (*Store, erro
 		packing:  make(token, 1),
 		encoding: make(token, 1),
 		encoders: make(token, opts.Encoders),
+		growing:  make(token, 1),
 	}
 	var err error
 	if s.encoder, err = NewEncoder(spec, opts.Encoders); err != nil {
