@@ -109,8 +109,8 @@ func TestRawDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.close()
-	if r.write != store.GatherBytes || r.file != 1 || len(r.memory) != 8<<20 {
-		t.Fatalf("writes of %d bytes, %d a file, from %d bytes", r.write, r.file, len(r.memory))
+	if r.bytes != store.GatherBytes || r.file != 1 || len(r.memory) != 8<<20 {
+		t.Fatalf("writes of %d bytes, %d a file, from %d bytes", r.bytes, r.file, len(r.memory))
 	}
 	if p := r.memory[64<<10:]; p[0] != 131 || p[2] != 132 { // frame 1 of the pattern counter, 16 bits
 		t.Errorf("the second frame begins with % x", p[:4])
@@ -119,10 +119,15 @@ func TestRawDisk(t *testing.T) {
 	if err != nil || perSec <= 0 {
 		t.Errorf("%g bytes/s, %v", perSec, err)
 	}
+	if perSec, err := r.durable(t.Context(), 33<<20); err != nil || perSec <= 0 {
+		t.Errorf("%g bytes/s, %v", perSec, err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := r.run(ctx, 64<<20); !errors.Is(err, context.Canceled) {
-		t.Error(err)
+	for _, write := range []func(context.Context, int64) (float64, error){r.run, r.durable} {
+		if _, err := write(ctx, 64<<20); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
 		t.Errorf("%v is left, %v", left, err)
@@ -243,6 +248,7 @@ func TestVerdict(t *testing.T) {
 	}{
 		{func(*Measure, *Measure) {}, "the disk is the limit"},
 		{func(d, _ *Measure) { d.Ratio, d.Limit = 0.5, 3.2 }, "the disk alone would take 381"},
+		{func(d, _ *Measure) { d.Ratio, d.Other = 0.5, &Limit{Ratio: 0.95} }, "the disk is the limit"},
 		{func(d, _ *Measure) { d.Ratio, d.Limit, d.CPU.Writer = 0.5, 3.2, 0.8 }, "the processors are the limit, the disk alone would take 381"},
 		{func(d, tr *Measure) { d.Ratio, d.Limit, tr.Frames = 0.5, 3.2, 200 }, "the way through the memory is the limit, the disk alone would take 381"},
 	} {

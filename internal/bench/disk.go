@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/pairs"
 	"github.com/sluicedaq/sluice/internal/store"
 )
@@ -46,6 +47,7 @@ func (o Options) disk(ctx context.Context, s scene, analyzers int) (Measure, err
 		LimitIs: "O_DIRECT writes of the same bytes, size, depth, preallocation and files",
 	}
 	var runs []account
+	var durable otherLimit
 	if err := o.round(ctx, &m, o.Pairs,
 		func(ctx context.Context) (float64, error) {
 			a, err := p.run(ctx, n, 0)
@@ -56,10 +58,19 @@ func (o Options) disk(ctx context.Context, s scene, analyzers int) (Measure, err
 			perSec, err := raw.run(ctx, int64(n)*int64(size))
 			return perSec / gb, err
 		},
+		func(ctx context.Context) error {
+			o.tell(Progress{Measure: m.Name, Pair: len(runs), Pairs: o.Pairs, What: "the limit, synced as it goes"})
+			perSec, err := raw.durable(ctx, int64(n)*int64(size))
+			if err == nil {
+				durable.add(runs[len(runs)-1].perSec()/gb, perSec/gb)
+			}
+			return err
+		},
 	); err != nil {
 		return m, err
 	}
 	m.used(runs)
+	m.Other = durable.result(fmt.Sprintf("the same writes, of which no more than %s is not durable at any time", config.ByteSize(o.Budget)))
 	var perGB []float64
 	for _, a := range runs {
 		perGB = append(perGB, a.flushesPerGB())

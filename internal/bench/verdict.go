@@ -39,7 +39,7 @@ func Verdict(list []Measure, budget int64, cores int) string {
 func bound(disk, transport *Measure, cores int) string {
 	alone := fmt.Sprintf("the disk alone would take %.0f", disk.Limit*gb/float64(disk.FrameBytes))
 	switch {
-	case disk.Ratio >= nearLimit:
+	case disk.Ratio >= nearLimit || disk.Other != nil && disk.Other.Ratio >= nearLimit:
 		return "the disk is the limit"
 	case disk.CPU != nil && disk.CPU.Total()*disk.Achieved >= nearBusy*float64(cores):
 		return "the processors are the limit, " + alone
