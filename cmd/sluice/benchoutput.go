@@ -124,13 +124,13 @@ func (o *benchOutput) done(m bench.Measure) {
 	defer o.mu.Unlock()
 	o.clear()
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%-58s %s of %s %s   ratio %.2f\n", m.Name, figure(m.Achieved), figure(m.Limit), m.Unit, m.Ratio)
+	fmt.Fprintf(&b, "\n%-58s %s of %s %s   ratio %s\n", m.Name, figure(m.Achieved), figure(m.Limit), m.Unit, ratio(m.Ratio, m.RatioLow, m.RatioHigh))
 	row := func(label, format string, args ...any) {
 		fmt.Fprintf(&b, "    %-9s%s\n", label, fmt.Sprintf(format, args...))
 	}
 	row("limit", "%s", m.LimitIs)
 	if l := m.Other; l != nil {
-		row("", "%s %s: ratio %.2f; %s", figure(l.Limit), m.Unit, l.Ratio, l.LimitIs)
+		row("", "%s %s: ratio %s; %s", figure(l.Limit), m.Unit, ratio(l.Ratio, l.RatioLow, l.RatioHigh), l.LimitIs)
 	}
 	if m.Unit == "GB/s" {
 		row("frames", "%s a second", figure(m.Frames))
@@ -174,6 +174,15 @@ func (o *benchOutput) end(r benchReport) error {
 	}
 	_, err := fmt.Fprintf(o.stdout, "\n%s\n", r.Verdict)
 	return err
+}
+
+// ratio is the median of the pairs' ratios, with the least and the largest where these are not the same.
+func ratio(median, low, high float64) string {
+	s := fmt.Sprintf("%.2f", median)
+	if from, to := fmt.Sprintf("%.2f", low), fmt.Sprintf("%.2f", high); from != to {
+		s += fmt.Sprintf(" (%s to %s)", from, to)
+	}
+	return s
 }
 
 // figure is a number to three digits.

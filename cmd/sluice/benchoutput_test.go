@@ -30,8 +30,8 @@ func TestBenchResult(t *testing.T) {
 	o := newBenchOutput(&process{stdout: &out, stderr: &bytes.Buffer{}}, false)
 	o.told(bench.Progress{Measure: "nobody sees it"})
 	o.done(bench.Measure{
-		Name: "camera to disk", Unit: "GB/s", Achieved: 1.5, Limit: 2, Ratio: 0.75, LimitIs: "writes", FrameBytes: 1 << 20, Frames: 1430,
-		Other:   &bench.Limit{Limit: 1.6, Ratio: 0.94, LimitIs: "others"},
+		Name: "camera to disk", Unit: "GB/s", Achieved: 1.5, Limit: 2, Ratio: 0.75, RatioLow: 0.7, RatioHigh: 0.811, LimitIs: "writes", FrameBytes: 1 << 20, Frames: 1430,
+		Other:   &bench.Limit{Limit: 1.6, Ratio: 0.94, RatioLow: 0.938, RatioHigh: 0.941, LimitIs: "others"},
 		Latency: []bench.Latency{{Load: bench.LoadFull, Latency: runpkg.Latency{P50NS: 1e6, P99NS: 2e6, P999NS: 3e6, MaxNS: 4e6}}, {Load: bench.LoadHalf}},
 		CPU:     &bench.CPU{Acquire: 0.1, Writer: 0.2, Analyze: 0.3, Rest: 0.4}, Stored: 0.41,
 		Memory: []bench.Memory{{Process: "acquire", PeakAnonBytes: 65 << 20, LimitBytes: 64 << 20}, {Process: "broker", PeakAnonBytes: 5 << 20}}, MemoryKept: &kept,
@@ -39,7 +39,7 @@ func TestBenchResult(t *testing.T) {
 	})
 	o.close()
 	want := `
-camera to disk                                             1.50 of 2.00 GB/s   ratio 0.75
+camera to disk                                             1.50 of 2.00 GB/s   ratio 0.75 (0.70 to 0.81)
     limit    writes
              1.60 GB/s: ratio 0.94; others
     frames   1430 a second

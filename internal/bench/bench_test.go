@@ -47,7 +47,7 @@ func TestRound(t *testing.T) {
 	if order != "allaal" {
 		t.Errorf("measured in the order %s", order)
 	}
-	if m.Achieved != 3 || m.Limit != 3 || m.Ratio != 0.8 || m.Pairs != 3 || m.Frames != 3000 {
+	if m.Achieved != 3 || m.Limit != 3 || m.Ratio != 0.8 || m.RatioLow != 0.5 || m.RatioHigh != 1 || m.Pairs != 3 || m.Frames != 3000 {
 		t.Errorf("%+v", m)
 	}
 	if len(steps) != 6 || steps[5] != (Progress{Measure: "it", Pair: 3, Pairs: 3, What: "the limit"}) {

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sluicedaq/sluice/internal/pairs"
@@ -16,8 +17,12 @@ type Measure struct {
 	Achieved float64 `json:"achieved"` // median of the pairs
 	Limit    float64 `json:"limit"`    // median of the pairs
 	Ratio    float64 `json:"ratio"`    // median of the pairs' own ratios
-	LimitIs  string  `json:"limit_is"` // what the limit measures
-	Pairs    int     `json:"pairs"`
+	// RatioLow and RatioHigh are the least and the largest of the pairs' ratios.
+	RatioLow  float64 `json:"ratio_low"`
+	RatioHigh float64 `json:"ratio_high"`
+
+	LimitIs string `json:"limit_is"` // what the limit measures
+	Pairs   int    `json:"pairs"`
 
 	FrameBytes int `json:"frame_bytes"`
 	// Frames is the achieved figure in frames a second.
@@ -38,9 +43,11 @@ type Measure struct {
 
 // Limit is another limit of a Measure: medians of the pairs, as those.
 type Limit struct {
-	Limit   float64 `json:"limit"`
-	Ratio   float64 `json:"ratio"`
-	LimitIs string  `json:"limit_is"`
+	Limit     float64 `json:"limit"`
+	Ratio     float64 `json:"ratio"`
+	RatioLow  float64 `json:"ratio_low"`
+	RatioHigh float64 `json:"ratio_high"`
+	LimitIs   string  `json:"limit_is"`
 }
 
 // Loads of a Latency.
@@ -81,7 +88,7 @@ const gb = 1e9
 // fill takes the figures of a meter.
 func (m *Measure) fill(meter *pairs.Meter) {
 	r := meter.Result()
-	m.Achieved, m.Limit, m.Ratio, m.Pairs = r.A, r.B, r.Ratio, r.Pairs
+	m.Achieved, m.Limit, m.Ratio, m.RatioLow, m.RatioHigh, m.Pairs = r.A, r.B, r.Ratio, r.Low, r.High, r.Pairs
 	m.Frames = m.Achieved
 	if m.Unit == unitGB {
 		m.Frames = m.Achieved * gb / float64(m.FrameBytes)
@@ -176,7 +183,10 @@ func (o *otherLimit) add(achieved, limit float64) {
 }
 
 func (o *otherLimit) result(is string) *Limit {
-	return &Limit{Limit: pairs.Median(o.limits), Ratio: pairs.Median(o.ratios), LimitIs: is}
+	return &Limit{
+		Limit: pairs.Median(o.limits), Ratio: pairs.Median(o.ratios),
+		RatioLow: slices.Min(o.ratios), RatioHigh: slices.Max(o.ratios), LimitIs: is,
+	}
 }
 
 // round measures n pairs and fills in what comes of them. The sides return m's unit; after each pair comes what else

@@ -21,7 +21,10 @@ type Meter struct {
 // Result is the medians: of the ratios a/b, and of the figures, which Pair takes in seconds.
 type Result struct {
 	Ratio, A, B float64
-	Pairs       int
+	// Low and High are the least and the largest of the pairs' ratios: what is closer to the median than they are says
+	// nothing.
+	Low, High float64
+	Pairs     int
 }
 
 // Side is one half of a pair: it works and returns its figure.
@@ -63,7 +66,13 @@ func (m *Meter) time(f func()) time.Duration {
 
 // Result is what the pairs so far give; without any it is zero.
 func (m *Meter) Result() Result {
-	return Result{Ratio: Median(m.ratios), A: Median(m.a), B: Median(m.b), Pairs: len(m.ratios)}
+	if len(m.ratios) == 0 {
+		return Result{}
+	}
+	return Result{
+		Ratio: Median(m.ratios), A: Median(m.a), B: Median(m.b),
+		Low: slices.Min(m.ratios), High: slices.Max(m.ratios), Pairs: len(m.ratios),
+	}
 }
 
 // Median is the middle value, of an even number of them the mean of the two, of none 0.

@@ -22,7 +22,7 @@ func TestMediansOfPairs(t *testing.T) {
 		m.Pair(func() { now += time.Duration(p.a) * time.Second; order = append(order, "a") }, func() { now += time.Duration(p.b) * time.Second; order = append(order, "b") })
 	}
 	// The ratios are 0.5, 3, 0.75 and 1.
-	if r, want := m.Result(), (pairs.Result{Ratio: 0.875, A: 20, B: 15, Pairs: 4}); r != want {
+	if r, want := m.Result(), (pairs.Result{Ratio: 0.875, A: 20, B: 15, Low: 0.5, High: 3, Pairs: 4}); r != want {
 		t.Errorf("%+v, want %+v", r, want)
 	}
 	if want := []string{"a", "b", "b", "a", "a", "b", "b", "a"}; !slices.Equal(order, want) {
@@ -46,7 +46,7 @@ func TestMeasure(t *testing.T) {
 			t.Errorf("%v, want %v", got, err)
 		}
 	}
-	if r, want := m.Result(), (pairs.Result{Ratio: 0.75, A: 3, B: 4, Pairs: 2}); r != want {
+	if r, want := m.Result(), (pairs.Result{Ratio: 0.75, A: 3, B: 4, Low: 0.75, High: 0.75, Pairs: 2}); r != want {
 		t.Errorf("%+v, want %+v", r, want)
 	}
 	if order != "abbba" {
