@@ -176,7 +176,7 @@ func (o *benchOutput) end(r benchReport) error {
 	return err
 }
 
-// ratio is the median of the pairs' ratios, with the least and the largest where these are not the same.
+// ratio is the median of the pairs' ratios, with the bounds between which it lies where these are not the same.
 func ratio(median, low, high float64) string {
 	s := fmt.Sprintf("%.2f", median)
 	if from, to := fmt.Sprintf("%.2f", low), fmt.Sprintf("%.2f", high); from != to {

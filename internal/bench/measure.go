@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/sluicedaq/sluice/internal/pairs"
@@ -17,7 +16,7 @@ type Measure struct {
 	Achieved float64 `json:"achieved"` // median of the pairs
 	Limit    float64 `json:"limit"`    // median of the pairs
 	Ratio    float64 `json:"ratio"`    // median of the pairs' own ratios
-	// RatioLow and RatioHigh are the least and the largest of the pairs' ratios.
+	// RatioLow and RatioHigh are the [pairs.Interval] of the pairs' ratios.
 	RatioLow  float64 `json:"ratio_low"`
 	RatioHigh float64 `json:"ratio_high"`
 
@@ -183,10 +182,8 @@ func (o *otherLimit) add(achieved, limit float64) {
 }
 
 func (o *otherLimit) result(is string) *Limit {
-	return &Limit{
-		Limit: pairs.Median(o.limits), Ratio: pairs.Median(o.ratios),
-		RatioLow: slices.Min(o.ratios), RatioHigh: slices.Max(o.ratios), LimitIs: is,
-	}
+	low, high := pairs.Interval(o.ratios)
+	return &Limit{Limit: pairs.Median(o.limits), Ratio: pairs.Median(o.ratios), RatioLow: low, RatioHigh: high, LimitIs: is}
 }
 
 // round measures n pairs and fills in what comes of them. The sides return m's unit; after each pair comes what else

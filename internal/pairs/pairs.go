@@ -4,6 +4,7 @@ package pairs
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -21,8 +22,7 @@ type Meter struct {
 // Result is the medians: of the ratios a/b, and of the figures, which Pair takes in seconds.
 type Result struct {
 	Ratio, A, B float64
-	// Low and High are the least and the largest of the pairs' ratios: what is closer to the median than they are says
-	// nothing.
+	// Low and High are the [Interval] of the ratios.
 	Low, High float64
 	Pairs     int
 }
@@ -66,13 +66,8 @@ func (m *Meter) time(f func()) time.Duration {
 
 // Result is what the pairs so far give; without any it is zero.
 func (m *Meter) Result() Result {
-	if len(m.ratios) == 0 {
-		return Result{}
-	}
-	return Result{
-		Ratio: Median(m.ratios), A: Median(m.a), B: Median(m.b),
-		Low: slices.Min(m.ratios), High: slices.Max(m.ratios), Pairs: len(m.ratios),
-	}
+	low, high := Interval(m.ratios)
+	return Result{Ratio: Median(m.ratios), A: Median(m.a), B: Median(m.b), Low: low, High: high, Pairs: len(m.ratios)}
 }
 
 // Median is the middle value, of an even number of them the mean of the two, of none 0.
@@ -82,6 +77,32 @@ func Median(xs []float64) float64 {
 		return 0
 	}
 	return (xs[(len(xs)-1)/2] + xs[len(xs)/2]) / 2
+}
+
+// Interval is where the median lies of all that could have been drawn, in 95 of 100 cases or more, whatever the
+// distribution: between the k-th least and the k-th largest value, with the largest k for which a fair coin gives so few
+// heads seldom enough (the sign test; Conover, Practical Nonparametric Statistics, 3.2). Fewer than six values can't tell
+// that much: it is the least and the largest of them then, and of none 0.
+func Interval(xs []float64) (low, high float64) {
+	n := len(xs)
+	if n == 0 {
+		return 0, 0
+	}
+	k := 1
+	// outside is the chance that the median is beyond either bound; as logarithms no number of pairs is too large.
+	for outside := 2 * heads(n, 0); ; k++ {
+		if outside += 2 * heads(n, k); outside > 0.05 {
+			break
+		}
+	}
+	xs = slices.Sorted(slices.Values(xs))
+	return xs[k-1], xs[n-k]
+}
+
+// heads is the chance of k heads in n throws of a fair coin.
+func heads(n, k int) float64 {
+	lg := func(i int) float64 { v, _ := math.Lgamma(float64(i + 1)); return v } // ln i!
+	return math.Exp(lg(n) - lg(k) - lg(n-k) - float64(n)*math.Ln2)
 }
 
 // ThreadTime is the time that the processor has worked for the calling thread, a [Meter]'s Clock for work that

@@ -81,3 +81,19 @@ func TestClocks(t *testing.T) {
 		}
 	}
 }
+
+// TestInterval holds it against the tables of the sign test: the ranks for 95 % (Conover, table A3; David and Nagaraja 7.1).
+func TestInterval(t *testing.T) {
+	for _, c := range []struct{ n, k int }{{1, 1}, {2, 1}, {5, 1}, {6, 1}, {8, 1}, {9, 2}, {11, 2}, {12, 3}, {15, 4}, {20, 6}, {25, 8}, {30, 10}, {1000, 469}, {10000, 4902}} {
+		xs := make([]float64, c.n)
+		for i := range xs {
+			xs[i] = float64(c.n - i)
+		}
+		if low, high := pairs.Interval(xs); low != float64(c.k) || high != float64(c.n+1-c.k) {
+			t.Errorf("of 1 to %d: %v to %v, want %d to %d", c.n, low, high, c.k, c.n+1-c.k)
+		}
+	}
+	if low, high := pairs.Interval(nil); low != 0 || high != 0 {
+		t.Errorf("of none: %v to %v", low, high)
+	}
+}
