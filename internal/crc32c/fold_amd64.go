@@ -3,27 +3,31 @@ package crc32c
 import (
 	"hash/crc32"
 
-	"golang.org/x/sys/cpu"
+	"github.com/klauspost/cpuid/v2"
 )
 
 const (
-	foldBytes = 256  // what fold takes in one step
+	foldBytes = 256  // what a fold takes in one step
 	leastFold = 1024 // below, hash/crc32 is as fast
 	page      = 4096 // hash/crc32 takes so much at a time while the next is fetched
 )
 
-// factors are those of a fold over distances of 256, 64 and 16 bytes: for a distance of n bits x^(n+32) and x^(n-32)
+// factors are those of a fold over distances of 256, 64, 32 and 16 bytes: for a distance of n bits x^(n+32) and x^(n-32)
 // modulo the polynomial 0x11edc6f41, with their bits in reverse order and shifted by one (V. Gopal et al., "Fast CRC
 // Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel 2009).
-var factors = [6]uint64{
+var factors = [8]uint64{
 	0xdcb17aa4, 0xb9e02b86,
 	0x740eef02, 0x9e4addf8,
+	0x1384aa63a, 0xba4fc28e,
 	0xf20c0dfe, 0x14cd00bd6,
 }
 
-func vector() bool {
-	return cpu.X86.HasAVX512F && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512VPCLMULQDQ && cpu.X86.HasSSE42
-}
+// The processor's widest registers that multiply polynomials: of 512 bits, or of 256 (AMD Zen 3, Intel Alder Lake and
+// others without AVX-512; golang.org/x/sys/cpu knows VPCLMULQDQ only together with it).
+var (
+	has512 = cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512VL, cpuid.VPCLMULQDQ, cpuid.SSE42)
+	has256 = cpuid.CPU.Supports(cpuid.AVX2, cpuid.VPCLMULQDQ, cpuid.SSE42)
+)
 
 // blocks is how many of n bytes update takes.
 func blocks(n int) int {
@@ -34,8 +38,11 @@ func blocks(n int) int {
 }
 
 func update(crc uint32, b []byte) uint32 {
-	if vector() {
-		return ^fold(^crc, &b[0], len(b), &factors)
+	switch {
+	case has512:
+		return ^fold512(^crc, &b[0], len(b), &factors)
+	case has256:
+		return ^fold256(^crc, &b[0], len(b), &factors)
 	}
 	return updateAhead(crc, b)
 }
@@ -50,10 +57,15 @@ func updateAhead(crc uint32, b []byte) uint32 {
 	return crc32.Update(crc, table, b)
 }
 
-// fold updates the inverted checksum with n bytes, a multiple of 256 and at least 512.
+// fold512 updates the inverted checksum with n bytes, a multiple of 256 and at least 512, in registers of 512 bits.
 //
 //go:noescape
-func fold(crc uint32, p *byte, n int, factors *[6]uint64) uint32
+func fold512(crc uint32, p *byte, n int, factors *[8]uint64) uint32
+
+// fold256 does the same in registers of 256 bits.
+//
+//go:noescape
+func fold256(crc uint32, p *byte, n int, factors *[8]uint64) uint32
 
 // prefetch has the n bytes at p brought into the cache.
 //
