@@ -49,9 +49,13 @@ func Expected(uri string) (p Pattern, frameBytes int, err error) {
 	return p, c.Geometry().FrameBytes(), err
 }
 
-// counterTable is the size of the counter's table in bytes. Copies of 1 MiB and more go past the processor's cache, which
-// writes a frame that is read later in three quarters of the time.
-const counterTable = 2 << 20
+const (
+	// counterTable is the size of the counter's table in bytes: the second level of the processor's cache holds it.
+	counterTable = 256 << 10
+	// streamBytes is the size of a frame from which on it is written past the cache. A smaller one may be read before the
+	// cache has lost it.
+	streamBytes = 128 << 10
+)
 
 // counter holds the pattern as bytes, whole periods of it. A frame is the table read from seq·131 on, again and again.
 type counter struct {
@@ -74,8 +78,14 @@ func newCounter(sample int) counter {
 // Fill implements [Pattern].
 func (c counter) Fill(dst []byte, seq uint64) {
 	from := int(uint16(seq*131)) * c.sample
+	past := len(dst) >= streamBytes
 	for len(dst) > 0 {
-		n := copy(dst, c.table[from:])
+		n := min(len(dst), len(c.table)-from)
+		if past {
+			streamCopy(dst[:n], c.table[from:from+n])
+		} else {
+			copy(dst, c.table[from:])
+		}
 		dst, from = dst[n:], 0
 	}
 }
