@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/nats-io/nats.go"
 
@@ -16,7 +17,13 @@ import (
 	"github.com/sluicedaq/sluice/internal/writer"
 )
 
-const group = "writer"
+const (
+	group = "writer"
+	// gcPercent is by how much a writer's heap grows before it is collected. A few MiB of it are in use, and what comes to
+	// them lives as long as a commit: less collecting costs ten MiB, and saves a seventh of the processor time at frames of
+	// 256 KiB (bench/cpu.txt).
+	gcPercent = 400
+)
 
 // run wires a writer:
 //
@@ -42,6 +49,9 @@ func run(ctx context.Context, hard <-chan struct{}, args []string, getenv func(s
 	// processor could run something else: there are as many more as writes are in flight.
 	cores := runtime.GOMAXPROCS(0)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores + store.DefaultDepth))
+	if getenv("GOGC") == "" {
+		defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
+	}
 	w, err := writer.New(writer.Config{
 		Root: opts.Out, Name: name, Logger: logger, Refusals: book, Leave: leaving.Done(), Encoders: cores,
 	})
