@@ -2,8 +2,10 @@ package file
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/sluicedaq/sluice/internal/camera"
@@ -29,6 +31,9 @@ type about struct {
 // openClip chooses by what the file begins with, not by its name.
 func openClip(ctx context.Context, path string) (clip, error) {
 	st, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w file: %s: no such file or folder on acquire's host: want a Y4M, PNG or TIFF file, or a folder of images", camera.ErrSource, path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w file: %w", camera.ErrSource, err)
 	}

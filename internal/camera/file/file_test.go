@@ -379,6 +379,15 @@ func TestVanishedImageFailsTheCamera(t *testing.T) {
 	}
 }
 
+// TestMissingFile: the line says what is not there and what would be right.
+func TestMissingFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "none.y4m")
+	_, err := open(t, path, "")
+	if !errors.Is(err, camera.ErrSource) || !strings.Contains(err.Error(), path+": no such file") || !strings.Contains(err.Error(), "want a Y4M") {
+		t.Error(err)
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte("YUV4MPEG2 W1 H1 F1:1 Cmono\nFRAME\nx"))
 	f.Add([]byte("II*\x00\x08\x00\x00\x00\x01\x00"))
