@@ -137,7 +137,7 @@ func TestDetachFails(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		`source sim: unknown key "widht"`:     {"--source", "sim:?widht=3"},
-		"stat /no/such/film":                  {"--source", "file:/no/such/film"},
+		"file: /no/such/film: no such file":   {"--source", "file:/no/such/film"},
 		"taken.zarr exists already":           {"--store", "taken.zarr"},
 		"the run needs":                       {"--frames", "1000000000000"},
 		"--out: mkdir /no/such":               {"--out", "/no/such/folder"},
