@@ -13,7 +13,6 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/config"
 	"github.com/sluicedaq/sluice/internal/run"
-	"github.com/sluicedaq/sluice/internal/store"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
@@ -109,7 +108,7 @@ func TestRawDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.close()
-	if r.bytes != store.GatherBytes || r.file != 1 || len(r.memory) != 8<<20 {
+	if r.bytes != rawBytes || r.file != 1 || len(r.memory) != 8<<20 {
 		t.Fatalf("writes of %d bytes, %d a file, from %d bytes", r.bytes, r.file, len(r.memory))
 	}
 	if p := r.memory[64<<10:]; p[0] != 131 || p[2] != 132 { // frame 1 of the pattern counter, 16 bits

@@ -35,11 +35,15 @@ type rawDisk struct {
 	refused error
 }
 
-// newRawDisk makes the limit for a scene: each write is as many frames as a writer gathers. Close it.
+// rawBytes is how much of small frames goes out in one write. A writer's are larger, to spare processor time; to the disk
+// that makes no difference, and smaller ones use memory of a budget's size more evenly.
+const rawBytes = 4 << 20
+
+// newRawDisk makes the limit for a scene: each write is a frame, or as many small ones as make rawBytes. Close it.
 func newRawDisk(dir string, s scene, shardFrames int, memory int64) (*rawDisk, error) {
 	size := s.geometry().FrameBytes()
 	stride := slab.Stride(size)
-	gather := max(1, store.GatherBytes/stride)
+	gather := max(1, rawBytes/stride)
 	r := &rawDisk{fs: vfs.OS{}, dir: dir, bytes: stride * gather, file: max(1, shardFrames/gather), depth: store.DefaultDepth}
 	c := sim.Default()
 	c.Width, c.Height, c.Dtype, c.Pattern = s.width, s.height, s.dtype, sim.Counter

@@ -7,21 +7,24 @@ import (
 	"math"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
 const (
-	// GatherBytes is how much of neighbouring small frames goes out in one write.
-	GatherBytes = 4 << 20
+	// GatherBytes is the most that goes out in one write. Each write costs a thread that waits for it, and the scheduler's
+	// looking after it, whatever its size; the kernel cuts a large one into what the disk takes, all of it in flight.
+	GatherBytes = 64 << 20
 	// The file of a shard whose size is unknown is allocated by this much at a time.
 	minGrowBytes = 1 << 20
 	maxGrowBytes = 64 << 20
 )
 
 // placeDirect writes each frame to its own aligned place, from where it lies in memory if that is aligned too,
-// and fills in the records' offset, size and checksum.
+// and fills in the records' offset, size and checksum. The checksums are computed while the disk is at work: nobody needs
+// them before the journal.
 func (s *Shard) placeDirect(ctx context.Context, fs []Frame, recs []record) error {
 	stride := s.store.stride
 	off, err := s.reserve(int64(len(fs)) * stride)
@@ -40,14 +43,21 @@ func (s *Shard) placeDirect(ctx context.Context, fs []Frame, recs []record) erro
 		if s.store.writes.take(gctx) != nil {
 			break
 		}
-		part, partRecs := fs[i:i+n], recs[i:i+n]
+		part, at := fs[i:i+n], off+int64(i)*stride
 		g.Go(func() error {
 			defer s.store.writes.give()
-			return s.writeFrames(gctx, part, partRecs)
+			return s.writeFrames(gctx, part, at)
 		})
 		i += n
 	}
-	if err := g.Wait(); err != nil {
+	sums := s.checksums(gctx, fs, recs)
+	err = g.Wait()
+	switch {
+	case sums != nil: // it knows of memory that is gone what the write does not: that the disk is not to blame
+		return sums
+	case errors.Is(err, unix.EFAULT):
+		return fmt.Errorf("%w: %w", frames.ErrFault, err)
+	case err != nil:
 		return err
 	}
 	return ctx.Err()
@@ -59,17 +69,8 @@ func lent(f Frame, stride int64) bool {
 }
 
 // writeFrames writes neighbours in one operation.
-func (s *Shard) writeFrames(ctx context.Context, fs []Frame, recs []record) error {
+func (s *Shard) writeFrames(ctx context.Context, fs []Frame, off int64) error {
 	stride := s.store.stride
-	s.store.opts.Hooks.Working(+1)
-	for i, f := range fs {
-		if err := checksum(f.Pixels, &recs[i]); err != nil {
-			s.store.opts.Hooks.Working(-1)
-			return err
-		}
-	}
-	s.store.opts.Hooks.Working(-1)
-	off := int64(recs[0].Offset)
 	if !lent(fs[0], stride) {
 		b, err := s.store.bounce.get(ctx)
 		if err != nil {
@@ -91,6 +92,21 @@ func (s *Shard) writeFrames(ctx context.Context, fs []Frame, recs []record) erro
 		vec[i] = f.Pixels[:stride]
 	}
 	return s.data.WriteVec(vec, off)
+}
+
+// checksums fills in those of frames that are written as they are, up to where ctx ends.
+func (s *Shard) checksums(ctx context.Context, fs []Frame, recs []record) error {
+	s.store.opts.Hooks.Working(+1)
+	defer s.store.opts.Hooks.Working(-1)
+	for i := range fs {
+		if ctx.Err() != nil {
+			break
+		}
+		if err := checksum(fs[i].Pixels, &recs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checksum fills in the checksum of a frame that is written as it is.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/refusal"
+	"github.com/sluicedaq/sluice/internal/store"
 	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
@@ -34,7 +35,7 @@ type Config struct {
 	LeaveTimeout time.Duration
 	// OpenTimeout is how long a writer that is not the primary waits for the store to be there (default 8 s).
 	OpenTimeout time.Duration
-	// CommitBytes is the most pixels that one commit takes (default 64 MiB).
+	// CommitBytes is the most pixels that one commit takes (default [store.GatherBytes]: a commit is one write).
 	CommitBytes int
 	// Encoders is how many frames are compressed at a time (default: the processors that Go's scheduler uses).
 	Encoders int
@@ -74,7 +75,7 @@ func New(cfg Config) (*Writer, error) {
 	set(&cfg.LeaveTimeout, 60*time.Second)
 	set(&cfg.OpenTimeout, 8*time.Second)
 	if cfg.CommitBytes <= 0 {
-		cfg.CommitBytes = 64 << 20
+		cfg.CommitBytes = store.GatherBytes
 	}
 	root, err := filepath.Abs(cfg.Root)
 	if err != nil {
