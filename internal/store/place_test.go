@@ -1,0 +1,128 @@
+package store_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"github.com/sluicedaq/sluice/internal/store"
+	"github.com/sluicedaq/sluice/internal/vfs"
+	"github.com/sluicedaq/sluice/pkg/frames"
+)
+
+// dataWrites is a plan that has each write of frames do what is given.
+func dataWrites(do func()) func(vfs.Op) vfs.Injection {
+	return func(op vfs.Op) vfs.Injection {
+		if op.Name == "write" && strings.HasSuffix(op.Path, ".data") {
+			do()
+		}
+		return vfs.Pass
+	}
+}
+
+// TestCommitIsOneWrite: frames that can be written from where they lie go out in one write, and their checksums are not
+// waited for: here they wait for the write.
+func TestCommitIsOneWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var writes atomic.Int64
+		began := make(chan struct{})
+		disk := vfs.NewFault(newDisk(t), 0, dataWrites(func() {
+			if writes.Add(1) == 1 {
+				close(began)
+			}
+		}))
+		spec := testSpec()
+		spec.Geometry = frames.Geometry{Height: 64, Width: 128, Channels: 1, Dtype: frames.Uint8}
+		s, err := store.Create(t.Context(), disk, "/data/a.ome.zarr", spec, store.Options{
+			Writer: "w0",
+			Hooks: store.Hooks{Working: func(delta int) {
+				if delta > 0 {
+					<-began
+				}
+			}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sh, err := s.TakeShard(t.Context(), 0, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fs []store.Frame
+		for seq := range spec.ShardFrames {
+			fs = append(fs, testFrame(spec, seq, true))
+		}
+		if err := sh.Commit(t.Context(), fs, nil); err != nil {
+			t.Fatal(err)
+		}
+		if n := writes.Load(); n != 1 {
+			t.Errorf("%d frames were %d writes", len(fs), n)
+		}
+		if err := errors.Join(sh.Seal(t.Context(), spec.ShardFrames), sh.Close(), s.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPixelsAreGoneInTheWrite: the file under the pixels is cut short when their checksum is computed, and before they are
+// written. That is no error of the disk.
+func TestPixelsAreGoneInTheWrite(t *testing.T) {
+	summed := make(chan struct{})
+	var once sync.Once
+	var pixels *os.File
+	spec := testSpec()
+	spec.Geometry = frames.Geometry{Height: 64, Width: 128, Channels: 1, Dtype: frames.Uint8}
+	disk := vfs.NewFault(vfs.OS{}, 0, dataWrites(func() {
+		<-summed
+		if err := pixels.Truncate(vfs.Block); err != nil {
+			t.Error(err)
+		}
+	}))
+	s, err := store.Create(t.Context(), disk, filepath.Join(t.TempDir(), "a.ome.zarr"), spec, store.Options{
+		Writer: "w0",
+		Hooks: store.Hooks{Working: func(delta int) {
+			if delta < 0 {
+				once.Do(func() { close(summed) })
+			}
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	sh, err := s.TakeShard(t.Context(), 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sh.Close()
+	size := spec.Geometry.FrameBytes()
+	if pixels, err = os.Create(filepath.Join(t.TempDir(), "pixels")); err != nil {
+		t.Fatal(err)
+	}
+	defer pixels.Close()
+	if err := pixels.Truncate(int64(size)); err != nil {
+		t.Fatal(err)
+	}
+	mem, err := syscall.Mmap(int(pixels.Fd()), 0, size, syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Munmap(mem); err != nil {
+			t.Error(err)
+		}
+	}()
+	err = sh.Commit(t.Context(), []store.Frame{{Seq: 1, Pixels: mem}}, nil)
+	if !errors.Is(err, frames.ErrFault) || !errors.Is(err, syscall.EFAULT) || !errors.Is(err, store.ErrBroken) {
+		t.Errorf("committing what goes meanwhile: %v", err)
+	}
+	if st := sh.State(1); st != frames.Absent {
+		t.Errorf("the frame is %s", st)
+	}
+}
