@@ -12,14 +12,14 @@ import (
 	"github.com/sluicedaq/sluice/pkg/frames"
 )
 
-// cut is memory mapped from a file that was cut to its first page.
-func cut(t *testing.T, size int) []byte {
+// mapped is memory that lies in a file, and the file.
+func mapped(t *testing.T, size int) ([]byte, *os.File) {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "pixels"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(func() { f.Close() })
 	size = int(vfs.Pad(int64(size)))
 	if err := f.Truncate(int64(size)); err != nil {
 		t.Fatal(err)
@@ -33,6 +33,13 @@ func cut(t *testing.T, size int) []byte {
 			t.Error(err)
 		}
 	})
+	return mem, f
+}
+
+// cut is memory mapped from a file that was cut to its first page.
+func cut(t *testing.T, size int) []byte {
+	t.Helper()
+	mem, f := mapped(t, size)
 	if err := f.Truncate(vfs.Block); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -75,12 +74,12 @@ func TestCommitIsOneWrite(t *testing.T) {
 func TestPixelsAreGoneInTheWrite(t *testing.T) {
 	summed := make(chan struct{})
 	var once sync.Once
-	var pixels *os.File
 	spec := testSpec()
 	spec.Geometry = frames.Geometry{Height: 64, Width: 128, Channels: 1, Dtype: frames.Uint8}
+	mem, file := mapped(t, spec.Geometry.FrameBytes())
 	disk := vfs.NewFault(vfs.OS{}, 0, dataWrites(func() {
 		<-summed
-		if err := pixels.Truncate(vfs.Block); err != nil {
+		if err := file.Truncate(vfs.Block); err != nil {
 			t.Error(err)
 		}
 	}))
@@ -101,23 +100,6 @@ func TestPixelsAreGoneInTheWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sh.Close()
-	size := spec.Geometry.FrameBytes()
-	if pixels, err = os.Create(filepath.Join(t.TempDir(), "pixels")); err != nil {
-		t.Fatal(err)
-	}
-	defer pixels.Close()
-	if err := pixels.Truncate(int64(size)); err != nil {
-		t.Fatal(err)
-	}
-	mem, err := syscall.Mmap(int(pixels.Fd()), 0, size, syscall.PROT_READ, syscall.MAP_SHARED)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := syscall.Munmap(mem); err != nil {
-			t.Error(err)
-		}
-	}()
 	err = sh.Commit(t.Context(), []store.Frame{{Seq: 1, Pixels: mem}}, nil)
 	if !errors.Is(err, frames.ErrFault) || !errors.Is(err, syscall.EFAULT) || !errors.Is(err, store.ErrBroken) {
 		t.Errorf("committing what goes meanwhile: %v", err)
