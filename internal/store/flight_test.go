@@ -17,7 +17,13 @@ import (
 // shardOn makes a store on a disk and takes its first shard.
 func shardOn(t *testing.T, disk vfs.FS, spec run.Spec) (*store.Store, *store.Shard) {
 	t.Helper()
-	s, err := store.Create(t.Context(), disk, sweepPath, spec, store.Options{Writer: "w0"})
+	return shardAt(t, disk, sweepPath, spec, store.Hooks{})
+}
+
+// shardAt is shardOn for a store that has its place and is listened to.
+func shardAt(t *testing.T, disk vfs.FS, path string, spec run.Spec, hooks store.Hooks) (*store.Store, *store.Shard) {
+	t.Helper()
+	s, err := store.Create(t.Context(), disk, path, spec, store.Options{Writer: "w0", Hooks: hooks})
 	if err != nil {
 		t.Fatal(err)
 	}

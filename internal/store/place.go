@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// GatherBytes is the most that goes out in one write. Each write costs a thread that waits for it, and the scheduler's
-	// looking after it, whatever its size; the kernel cuts a large one into what the disk takes, all of it in flight.
+	// GatherBytes is the most that goes out in one write; of frames of less than 64 KiB it is what the kernel takes in one
+	// call, 1024 of them. Each write costs a thread that waits for it, and the scheduler's looking after it, whatever its
+	// size; the kernel cuts a large one into requests that the disk takes.
 	GatherBytes = 64 << 20
 	// The file of a shard whose size is unknown is allocated by this much at a time.
 	minGrowBytes = 1 << 20

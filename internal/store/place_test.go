@@ -38,21 +38,11 @@ func TestCommitIsOneWrite(t *testing.T) {
 		}))
 		spec := testSpec()
 		spec.Geometry = frames.Geometry{Height: 64, Width: 128, Channels: 1, Dtype: frames.Uint8}
-		s, err := store.Create(t.Context(), disk, "/data/a.ome.zarr", spec, store.Options{
-			Writer: "w0",
-			Hooks: store.Hooks{Working: func(delta int) {
-				if delta > 0 {
-					<-began
-				}
-			}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		sh, err := s.TakeShard(t.Context(), 0, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s, sh := shardAt(t, disk, sweepPath, spec, store.Hooks{Working: func(delta int) {
+			if delta > 0 {
+				<-began
+			}
+		}})
 		var fs []store.Frame
 		for seq := range spec.ShardFrames {
 			fs = append(fs, testFrame(spec, seq, true))
@@ -83,24 +73,14 @@ func TestPixelsAreGoneInTheWrite(t *testing.T) {
 			t.Error(err)
 		}
 	}))
-	s, err := store.Create(t.Context(), disk, filepath.Join(t.TempDir(), "a.ome.zarr"), spec, store.Options{
-		Writer: "w0",
-		Hooks: store.Hooks{Working: func(delta int) {
-			if delta < 0 {
-				once.Do(func() { close(summed) })
-			}
-		}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, sh := shardAt(t, disk, filepath.Join(t.TempDir(), "a.ome.zarr"), spec, store.Hooks{Working: func(delta int) {
+		if delta < 0 {
+			once.Do(func() { close(summed) })
+		}
+	}})
 	defer s.Close()
-	sh, err := s.TakeShard(t.Context(), 0, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer sh.Close()
-	err = sh.Commit(t.Context(), []store.Frame{{Seq: 1, Pixels: mem}}, nil)
+	err := sh.Commit(t.Context(), []store.Frame{{Seq: 1, Pixels: mem}}, nil)
 	if !errors.Is(err, frames.ErrFault) || !errors.Is(err, syscall.EFAULT) || !errors.Is(err, store.ErrBroken) {
 		t.Errorf("committing what goes meanwhile: %v", err)
 	}
