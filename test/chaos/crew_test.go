@@ -25,7 +25,9 @@ type outcome struct {
 	result *programs.Result
 	// died are processes that ended without being killed or asked.
 	died []string
-	log  string
+	// unanswered are the `sluice ctl start` that had no answer: each may have begun a run beside the one that is waited for.
+	unanswered int
+	log        string
 }
 
 func (r *round) start() crew {

@@ -34,6 +34,8 @@ type byHand struct {
 	log  bytes.Buffer
 	died []string
 	wait *programs.Result
+	// unanswered are the starts of which nobody said whether they began a run.
+	unanswered int
 }
 
 // byHand starts acquire, the writers and the analysers, and operates them.
@@ -119,17 +121,7 @@ func lastLine(s string) string {
 
 // operate has a run recorded with `sluice ctl`, as somebody does who looks what became of each command.
 func (h *byHand) operate() {
-	for h.ctx.Err() == nil { // until it has begun
-		st := h.r.watch.status()
-		if st.State == bus.StateRunning || st.State == bus.StatePaused || st.State == bus.StateDraining || st.LastRun != nil || st.Captured > 0 {
-			break
-		}
-		if st.State == bus.StateIdle {
-			h.ctl("arm")
-		}
-		h.ctl("start")
-		pause(h.ctx, 50*time.Millisecond)
-	}
+	h.begin()
 	h.keeping.Go(func() {
 		select {
 		case <-h.stopping:
@@ -142,6 +134,11 @@ func (h *byHand) operate() {
 	})
 	for h.ctx.Err() == nil { // until it is over
 		res := h.ctl("wait", "--json")
+		if res.Code == 0 && res.Stdout == "" && !h.r.finished() { // it died with its acquire, before it had a frame
+			pause(h.ctx, 50*time.Millisecond)
+			h.begin()
+			continue
+		}
 		if res.Code == 0 || res.Code == 3 || strings.Contains(res.Stdout, "ended_by") {
 			h.mu.Lock()
 			h.wait = &res
@@ -149,6 +146,23 @@ func (h *byHand) operate() {
 			return
 		}
 		pause(h.ctx, 100*time.Millisecond)
+	}
+}
+
+// begin arms and starts until a run has begun.
+func (h *byHand) begin() {
+	for h.ctx.Err() == nil {
+		st := h.r.watch.status()
+		if st.State == bus.StateRunning || st.State == bus.StatePaused || st.State == bus.StateDraining || st.LastRun != nil || st.Captured > 0 {
+			break
+		}
+		if st.State == bus.StateIdle {
+			h.ctl("arm")
+		}
+		if h.ctl("start").Code == 0 { // no status may ever tell of it: acquire may die before the broker hears again
+			break
+		}
+		pause(h.ctx, 50*time.Millisecond)
 	}
 }
 
@@ -169,6 +183,9 @@ func (h *byHand) ctl(args ...string) programs.Result {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	fmt.Fprintf(&h.log, "%s ctl %q: %v %s%s", time.Now().Format("15:04:05.000"), args, err, out.String(), errs.String())
+	if args[0] == "start" && ctx.Err() != nil {
+		h.unanswered++
+	}
 	code := -1
 	if cmd.ProcessState != nil {
 		code = cmd.ProcessState.ExitCode()
@@ -187,5 +204,5 @@ func (h *byHand) finish(bool) outcome {
 	h.keeping.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return outcome{result: h.wait, died: h.died, log: h.log.String()}
+	return outcome{result: h.wait, died: h.died, unanswered: h.unanswered, log: h.log.String()}
 }

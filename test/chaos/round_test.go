@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/sluicedaq/sluice/internal/bus"
+	"github.com/sluicedaq/sluice/internal/store"
+	"github.com/sluicedaq/sluice/internal/vfs"
 	"github.com/sluicedaq/sluice/test/programs"
 )
 
@@ -329,4 +331,13 @@ func (r *round) stores() []string {
 		paths = append(paths, filepath.Join(r.Out, e.Name()))
 	}
 	return paths
+}
+
+// finished reports whether a store says how its run ended.
+func (r *round) finished() bool {
+	list, _ := filepath.Glob(filepath.Join(r.Out, "*.zarr"))
+	return slices.ContainsFunc(list, func(path string) bool {
+		a, err := store.ReadAttributes(vfs.OS{}, path)
+		return err == nil && a.Summary != nil
+	})
 }
