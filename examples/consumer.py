@@ -27,7 +27,7 @@ READY, RELEASES, FINISHED = 33, 34, 37
 HEARTBEAT, RESET, JOIN, WELCOME = 64, 65, 66, 67
 
 HEADER = struct.Struct("<4sB3xQQQ")  # magic, kind, connection, number, ack
-OFFER = struct.Struct("<QQqqQQI4x")  # seq, frame id, device time, host time, generation, epoch, slot
+OFFER = struct.Struct("<QQqqQQI4x")  # seq, frame id, device time, host time, generation, epoch, slot, and a checksum that this consumer has no use for
 RELEASE = struct.Struct("<QQQIB3x")  # seq, generation, epoch, slot, outcome
 SLAB = struct.Struct("<8sII6Q16s32s")  # magic, version, slots, frame bytes, stride, slots at, losses at, data at, total, run, camera
 SLOT = struct.Struct("<QQQqq")  # generation, seq, frame id, device time, host time
@@ -170,7 +170,7 @@ class Slab:
         finally:
             os.close(fd)
         (magic, version, self.slots, self.bytes, self.stride, self.table, _, self.data, total, run_id, _) = SLAB.unpack_from(self.memory)
-        if magic != b"SLUICESL" or version != 2 or total != len(self.memory) or run_id.hex() != run:
+        if magic != b"SLUICESL" or version != 3 or total != len(self.memory) or run_id.hex() != run:
             sys.exit(f"{path} is not the slab of run {run}")
 
     def record(self, slot):

@@ -40,6 +40,13 @@ type Seeker interface {
 	Seek(n uint64) error
 }
 
+// Summer is a Camera that makes a frame's checksum where that costs next to nothing: while it writes the pixels, which
+// are at hand in the processor then (crc32c.Copy). Whoever makes it later reads them from memory once more.
+type Summer interface {
+	// RetrieveSum is Retrieve, and returns the CRC-32C of dst (RFC 3720, appendix B.4), 0 where the camera has not made it.
+	RetrieveSum(dst []byte) (uint32, error)
+}
+
 // Grabbed describes a frame.
 type Grabbed struct {
 	// FrameID is the device's own number, as it came: Info.IDBits wide.

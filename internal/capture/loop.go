@@ -21,8 +21,9 @@ type loop struct {
 	unwrap *camera.Unwrapper
 	stride int64
 	mask   uint32
-	seq    uint64 // of the next frame
-	until  uint64 // the frame that is not produced any more; 0 where the run ends otherwise
+	summer camera.Summer // where frames' checksums are of use and the camera makes them
+	seq    uint64        // of the next frame
+	until  uint64        // the frame that is not produced any more; 0 where the run ends otherwise
 	// idOffset and nsOffset continue frame ids and device times where an earlier acquire left them.
 	idOffset uint64
 	nsOffset int64
@@ -42,6 +43,9 @@ func (s *session) capture() (string, error) {
 	l := &loop{
 		session: s, unwrap: unwrap, stride: int64(s.slab.Stride()), mask: s.c.cfg.Dispatcher.Mask(),
 		seq: s.slab.Captured(), until: uint64(s.opts.Frames), first: true, stall: stallTime(s.opts.StallAfter, s.info.FPS),
+	}
+	if s.spec.Codec == "none" { // the store's checksums are of chunks, which are the pixels then
+		l.summer, _ = s.cam.(camera.Summer)
 	}
 	l.watch = newWatchdog(l.stall, func() { s.end(ErrStalled) })
 	l.watch.start()
@@ -224,7 +228,7 @@ func (l *loop) keep(h frames.Header) error {
 		l.c.cfg.Logger.Error("the budget has room and the slab has not", "seq", h.Seq)
 		return errors.Join(l.lost(1, h.FrameID, frames.Dropped, frames.AtAcquire), l.budget.Release(l.stride))
 	}
-	if err := l.cam.Retrieve(l.slab.Pixels(slot)); err != nil {
+	if err := l.retrieve(l.slab.Pixels(slot), &h); err != nil {
 		l.slab.Discard(slot)
 		lost := l.lost(1, h.FrameID, frames.Incomplete, frames.AtCamera)
 		return errors.Join(fmt.Errorf("retrieve frame %d: %w", h.Seq, err), lost, l.budget.Release(l.stride))
@@ -233,6 +237,15 @@ func (l *loop) keep(h frames.Header) error {
 	l.advance(1)
 	l.c.cfg.Dispatcher.Offer(slot, rec)
 	return nil
+}
+
+// retrieve writes the pixels of the frame grabbed last into dst, and their checksum into h where the camera makes it.
+func (l *loop) retrieve(dst []byte, h *frames.Header) (err error) {
+	if l.summer != nil {
+		h.Checksum, err = l.summer.RetrieveSum(dst)
+		return err
+	}
+	return l.cam.Retrieve(dst)
 }
 
 // join has the ids and times of a resumed run go on from those of the earlier acquire; g is its first frame here, which

@@ -2,6 +2,7 @@ package crc32c
 
 import (
 	"hash/crc32"
+	"unsafe"
 
 	"github.com/klauspost/cpuid/v2"
 )
@@ -47,6 +48,23 @@ func update(crc uint32, b []byte) uint32 {
 	return updateAhead(crc, b)
 }
 
+// line is the alignment of what is written past the cache: whole lines of it.
+const line = 64
+
+// split says where in dst copyUpdate may begin, and how many bytes it takes, 0 where the processor can't do it.
+func split(dst []byte) (head, n int) {
+	if len(dst) < leastFold+line || !has256 {
+		return 0, 0
+	}
+	head = int(-uintptr(unsafe.Pointer(unsafe.SliceData(dst))) % line)
+	return head, (len(dst) - head) &^ (foldBytes - 1)
+}
+
+// copyUpdate is update of the first bytes of src, which it copies to dst: what split has allowed.
+func copyUpdate(crc uint32, dst, src []byte) uint32 {
+	return ^copy256(^crc, &dst[0], &src[0], len(dst), &factors)
+}
+
 // updateAhead has memory fetched before it is needed.
 func updateAhead(crc uint32, b []byte) uint32 {
 	for len(b) > page {
@@ -66,6 +84,12 @@ func fold512(crc uint32, p *byte, n int, factors *[8]uint64) uint32
 //
 //go:noescape
 func fold256(crc uint32, p *byte, n int, factors *[8]uint64) uint32
+
+// copy256 is fold256 that copies the bytes past the processor's cache as it goes, to memory that begins at a multiple of
+// line.
+//
+//go:noescape
+func copy256(crc uint32, dst, src *byte, n int, factors *[8]uint64) uint32
 
 // prefetch has the n bytes at p brought into the cache.
 //

@@ -13,6 +13,12 @@
 	VPXOR      b, t, t       \
 	VPXOR      t, a, a
 
+// FOLDCOPY copies 32 bytes at the offset past the cache and folds them into a; t is overwritten.
+#define FOLDCOPY(at, t, a) \
+	VMOVDQU    at(SI), Y13   \
+	VMOVNTDQ   Y13, at(DI)   \
+	FOLDX(Y8, Y13, t, a)
+
 // SUM leaves in AX the checksum from zero of the 16 bytes in X0, which is the remainder of all that was folded into them.
 #define SUM \
 	VMOVQ   X0, R8     \
@@ -122,6 +128,71 @@ loop:
 	SUM
 	VZEROUPPER
 	MOVL AX, ret+32(FP)
+	RET
+
+// func copy256(crc uint32, dst, src *byte, n int, factors *[8]uint64) uint32
+TEXT ·copy256(SB), NOSPLIT, $0-44
+	MOVL           crc+0(FP), AX
+	MOVQ           dst+8(FP), DI
+	MOVQ           src+16(FP), SI
+	MOVQ           n+24(FP), CX
+	MOVQ           factors+32(FP), DX
+	VBROADCASTI128 (DX), Y8
+	VMOVDQU        (SI), Y0
+	VMOVDQU        32(SI), Y1
+	VMOVDQU        64(SI), Y2
+	VMOVDQU        96(SI), Y3
+	VMOVDQU        128(SI), Y4
+	VMOVDQU        160(SI), Y5
+	VMOVDQU        192(SI), Y6
+	VMOVDQU        224(SI), Y7
+	VMOVNTDQ       Y0, (DI)
+	VMOVNTDQ       Y1, 32(DI)
+	VMOVNTDQ       Y2, 64(DI)
+	VMOVNTDQ       Y3, 96(DI)
+	VMOVNTDQ       Y4, 128(DI)
+	VMOVNTDQ       Y5, 160(DI)
+	VMOVNTDQ       Y6, 192(DI)
+	VMOVNTDQ       Y7, 224(DI)
+	VMOVD          AX, X9
+	VPXOR          Y9, Y0, Y0
+	ADDQ           $256, SI
+	ADDQ           $256, DI
+	SUBQ           $256, CX
+
+loop:
+	FOLDCOPY(0, Y9, Y0)
+	FOLDCOPY(32, Y10, Y1)
+	FOLDCOPY(64, Y11, Y2)
+	FOLDCOPY(96, Y12, Y3)
+	FOLDCOPY(128, Y9, Y4)
+	FOLDCOPY(160, Y10, Y5)
+	FOLDCOPY(192, Y11, Y6)
+	FOLDCOPY(224, Y12, Y7)
+	ADDQ       $256, SI
+	ADDQ       $256, DI
+	SUBQ       $256, CX
+	JG         loop
+
+	// What follows the copy must not be seen before it.
+	SFENCE
+
+	VBROADCASTI128 32(DX), Y8
+	FOLDX(Y8, Y1, Y9, Y0)
+	FOLDX(Y8, Y2, Y9, Y0)
+	FOLDX(Y8, Y3, Y9, Y0)
+	FOLDX(Y8, Y4, Y9, Y0)
+	FOLDX(Y8, Y5, Y9, Y0)
+	FOLDX(Y8, Y6, Y9, Y0)
+	FOLDX(Y8, Y7, Y9, Y0)
+
+	VMOVDQU      48(DX), X8
+	VEXTRACTI128 $1, Y0, X1
+	FOLDX(X8, X1, X9, X0)
+
+	SUM
+	VZEROUPPER
+	MOVL AX, ret+40(FP)
 	RET
 
 // func prefetch(p *byte, n int)

@@ -52,8 +52,8 @@ func TestRefusesWhatIsNoSlab(t *testing.T) {
 		"one byte less":       {do(func(p string) error { return grow(p, -1) }), ErrDamaged, "its header says"},
 		"one byte more":       {do(func(p string) error { return grow(p, 1) }), ErrDamaged, "its header says"},
 		"other magic":         {edit(0, 'X'), ErrDamaged, "does not begin with"},
-		"an older version":    {edit(8, 1), ErrDamaged, "version is 1, this program knows 2"},
-		"a newer version":     {edit(8, 3), ErrDamaged, "version is 3"},
+		"an older version":    {edit(8, 1), ErrDamaged, "version is 1, this program knows 3"},
+		"a newer version":     {edit(8, 4), ErrDamaged, "version is 4"},
 		"header changed":      {edit(16, 1), ErrDamaged, "header's checksum"},
 		"description changed": {edit(PageSize+10, '!'), ErrDamaged, "description's checksum"},
 	}
@@ -312,7 +312,7 @@ func TestHeaderGolden(t *testing.T) {
 			t.Errorf("at %d: %d, want %d", i, got, want)
 		}
 	}
-	if string(b[:8]) != "SLUICESL" || b[8] != 2 || b[12] != 3 || b[64] != 0xa1 || b[79] != 0x2b || string(b[80:85]) != "cam0\x00" || b[112] != 2 {
+	if string(b[:8]) != "SLUICESL" || b[8] != 3 || b[12] != 3 || b[64] != 0xa1 || b[79] != 0x2b || string(b[80:85]) != "cam0\x00" || b[112] != 2 {
 		t.Errorf("header % x", b[:128])
 	}
 }

@@ -16,7 +16,7 @@ const PageSize = 4096
 
 const (
 	magic     = "SLUICESL"
-	version   = 2
+	version   = 3
 	specSize  = 64 << 10
 	slotSize  = 128
 	notesSize = 2 * PageSize

@@ -75,7 +75,7 @@ func mustTake(t testing.TB, s *Slab) int {
 }
 
 func header(seq uint64) frames.Header {
-	return frames.Header{Seq: seq, FrameID: seq + 100, DeviceNS: int64(seq) * 10, HostNS: int64(seq)*10 + 5}
+	return frames.Header{Seq: seq, FrameID: seq + 100, DeviceNS: int64(seq) * 10, HostNS: int64(seq)*10 + 5, Checksum: uint32(seq) + 7}
 }
 
 // capture puts a frame whose every byte is its seq into the slab.

@@ -99,7 +99,7 @@ func TestGenerations(t *testing.T) {
 			t.Errorf("generation %d while filling, want %d", r.Generation, 2*n+1)
 		}
 		r := s.Commit(slot, header(n), 1)
-		if want := (Record{Seq: n, FrameID: n + 100, DeviceNS: int64(n) * 10, HostNS: int64(n)*10 + 5, Generation: 2*n + 2, Holders: 1}); r != want {
+		if want := (Record{Seq: n, FrameID: n + 100, DeviceNS: int64(n) * 10, HostNS: int64(n)*10 + 5, Checksum: uint32(n) + 7, Generation: 2*n + 2, Holders: 1}); r != want {
 			t.Errorf("got %+v, want %+v", r, want)
 		}
 		if left := s.Let(slot, 0); left != 0 {
@@ -216,7 +216,7 @@ func TestView(t *testing.T) {
 	if err != nil || !bytes.Equal(p, slices.Repeat([]byte{7}, 5000)) || cap(p) != 8192 {
 		t.Errorf("pixels %v… (%d of %d), %v", p[:4], len(p), cap(p), err)
 	}
-	if h := (frames.Header{Run: s.Spec().Run, Seq: 7, FrameID: 107, DeviceNS: 70, HostNS: 75, Geometry: s.Spec().Geometry}); f.Header != h {
+	if h := (frames.Header{Run: s.Spec().Run, Seq: 7, FrameID: 107, DeviceNS: 70, HostNS: 75, Checksum: 14, Geometry: s.Spec().Geometry}); f.Header != h {
 		t.Errorf("got %+v, want %+v", f.Header, h)
 	}
 	if err := f.Intact(); err != nil {
@@ -234,6 +234,7 @@ func TestView(t *testing.T) {
 		"other frame":      {func(o *frames.Offer) { o.Seq = 8 }, ErrStale},
 		"other frame id":   {func(o *frames.Offer) { o.FrameID++ }, ErrStale},
 		"other time":       {func(o *frames.Offer) { o.DeviceNS++ }, ErrStale},
+		"other checksum":   {func(o *frames.Offer) { o.Checksum++ }, ErrStale},
 	} {
 		bad := o
 		c.change(&bad)

@@ -14,6 +14,7 @@ type Record struct {
 	FrameID    uint64
 	DeviceNS   int64
 	HostNS     int64
+	Checksum   uint32 // CRC-32C of the pixels, 0 where it is not known
 	Generation uint64
 	// Holders has bit g set while lossless group g has not released the frame.
 	Holders uint32
@@ -23,7 +24,7 @@ type Record struct {
 func (r Record) Offer(slot int, epoch uint64) frames.Offer {
 	return frames.Offer{
 		Seq: r.Seq, FrameID: r.FrameID, DeviceNS: r.DeviceNS, HostNS: r.HostNS,
-		Generation: r.Generation, Epoch: epoch, Slot: uint32(slot),
+		Generation: r.Generation, Epoch: epoch, Slot: uint32(slot), Checksum: r.Checksum,
 	}
 }
 
@@ -35,7 +36,8 @@ type slotRecord struct {
 	frameID    uint64
 	deviceNS   int64
 	hostNS     int64
-	crc        uint32 // of the four words before it
+	pixels     uint32 // CRC-32C of the pixels, 0 where it is not known
+	crc        uint32 // of all between the generation and it
 	holders    atomic.Uint32
 }
 
@@ -45,12 +47,13 @@ func slotAt(mem []byte, l layout, slot int) *slotRecord {
 
 // checksum is over the memory itself: a copy would be an allocation for each frame.
 func (s *slotRecord) checksum() uint32 {
-	return crc32.Checksum(unsafe.Slice((*byte)(unsafe.Pointer(&s.seq)), 32), castagnoli)
+	const size = unsafe.Offsetof(s.crc) - unsafe.Offsetof(s.seq)
+	return crc32.Checksum(unsafe.Slice((*byte)(unsafe.Pointer(&s.seq)), size), castagnoli)
 }
 
 func (s *slotRecord) record() Record {
 	return Record{
-		Seq: s.seq, FrameID: s.frameID, DeviceNS: s.deviceNS, HostNS: s.hostNS,
+		Seq: s.seq, FrameID: s.frameID, DeviceNS: s.deviceNS, HostNS: s.hostNS, Checksum: s.pixels,
 		Generation: s.generation.Load(), Holders: s.holders.Load(),
 	}
 }

@@ -95,7 +95,8 @@ func (v *View) Frames(offers []frames.Offer, each func(frames.Offer, *frames.Fra
 		default:
 			at := v.dataAt + int(o.Slot)*v.stride
 			h.frame.Init(frames.Header{
-				Run: v.run, Seq: o.Seq, FrameID: o.FrameID, DeviceNS: o.DeviceNS, HostNS: o.HostNS, Geometry: v.spec.Geometry,
+				Run: v.run, Seq: o.Seq, FrameID: o.FrameID, DeviceNS: o.DeviceNS, HostNS: o.HostNS, Checksum: o.Checksum,
+				Geometry: v.spec.Geometry,
 			}, v.mem[at:at+v.frameBytes:at+v.stride], h)
 			each(o, &h.frame, nil)
 		}

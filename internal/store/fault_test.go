@@ -52,13 +52,14 @@ func TestPixelsAreGone(t *testing.T) {
 		"direct": {Height: 64, Width: 128, Channels: 1, Dtype: frames.Uint8},
 		"packed": {Height: 13, Width: 700, Channels: 1, Dtype: frames.Uint8},
 	} {
-		for _, codec := range []string{"none", "zstd"} {
-			t.Run(name+" "+codec, func(t *testing.T) {
+		for _, c := range []struct {
+			name, codec string
+			level       int
+			sum         uint32
+		}{{"none", "none", 0, 0}, {"none summed", "none", 0, 1}, {"zstd", "zstd", 1, 0}} {
+			t.Run(name+" "+c.name, func(t *testing.T) {
 				spec := testSpec()
-				spec.Geometry, spec.Codec = g, codec
-				if codec == "zstd" {
-					spec.Level = 1
-				}
+				spec.Geometry, spec.Codec, spec.Level = g, c.codec, c.level
 				s := create(t, filepath.Join(t.TempDir(), "a.ome.zarr"), spec, store.Options{})
 				sh, err := s.TakeShard(t.Context(), 0, 1)
 				if err != nil {
@@ -67,7 +68,7 @@ func TestPixelsAreGone(t *testing.T) {
 				defer sh.Close()
 				mem := cut(t, g.FrameBytes())
 				for _, pixels := range [][]byte{mem[:g.FrameBytes()], mem[:g.FrameBytes():g.FrameBytes()]} {
-					err := sh.Commit(t.Context(), []store.Frame{{Seq: 1, Pixels: pixels}}, nil)
+					err := sh.Commit(t.Context(), []store.Frame{{Seq: 1, Pixels: pixels, Checksum: c.sum}}, nil)
 					if !errors.Is(err, frames.ErrFault) || !errors.Is(err, store.ErrBroken) {
 						t.Errorf("committing what is gone: %v", err)
 					}

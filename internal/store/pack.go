@@ -45,7 +45,7 @@ func (s *Shard) newPacker() *packer {
 func (p *packer) addFrames(ctx context.Context, fs []Frame, recs []record) error {
 	for i, f := range fs {
 		p.shard.store.opts.Hooks.Working(+1)
-		err := checksum(f.Pixels, &recs[i])
+		err := checksum(f, &recs[i])
 		p.shard.store.opts.Hooks.Working(-1)
 		if err != nil {
 			return err

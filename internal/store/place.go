@@ -103,7 +103,7 @@ func (s *Shard) checksums(ctx context.Context, fs []Frame, recs []record) error 
 		if ctx.Err() != nil {
 			break
 		}
-		if err := checksum(fs[i].Pixels, &recs[i]); err != nil {
+		if err := checksum(fs[i], &recs[i]); err != nil {
 			return err
 		}
 	}
@@ -111,8 +111,11 @@ func (s *Shard) checksums(ctx context.Context, fs []Frame, recs []record) error 
 }
 
 // checksum fills in the checksum of a frame that is written as it is.
-func checksum(pixels []byte, rec *record) error {
-	return frames.Guard(pixels, func() { rec.CRC = castagnoli(pixels) })
+func checksum(f Frame, rec *record) error {
+	if rec.CRC = f.Checksum; rec.CRC != 0 {
+		return nil
+	}
+	return frames.Guard(f.Pixels, func() { rec.CRC = castagnoli(f.Pixels) })
 }
 
 // reserve takes the next n bytes of the file, a multiple of vfs.Block, and makes sure that the disk has them.

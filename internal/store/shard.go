@@ -63,6 +63,8 @@ type Frame struct {
 	// Pixels are lent until Commit returns. Memory that begins at a multiple of vfs.Block, with capacity up to
 	// the next multiple behind its length, is written from where it is; all other is copied.
 	Pixels []byte
+	// Checksum is the CRC-32C of the pixels, 0 where it is not known: it is made of them then, or of what they are compressed to.
+	Checksum uint32
 	// Intact, if not nil, is asked after the pixels were read: an error means that they were not the frame's.
 	Intact func() error
 }

@@ -345,7 +345,7 @@ func (k *worker) lend(fs []link.Offered) ([]store.Frame, error) {
 		}
 		out[i] = store.Frame{
 			Seq: f.Offer.Seq, FrameID: f.Offer.FrameID, DeviceNS: f.Offer.DeviceNS, HostNS: f.Offer.HostNS,
-			Pixels: pixels, Intact: f.Frame.Intact,
+			Pixels: pixels, Checksum: f.Offer.Checksum, Intact: f.Frame.Intact,
 		}
 	}
 	return out, nil

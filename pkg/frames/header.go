@@ -63,7 +63,9 @@ type Header struct {
 	// DeviceNS is the camera's timestamp in nanoseconds of the clock that the run names.
 	DeviceNS int64
 	// HostNS is the host's time of arrival, nanoseconds since the Unix epoch.
-	HostNS   int64
+	HostNS int64
+	// Checksum is the CRC-32C of the pixels (RFC 3720, appendix B.4), 0 where it is not known.
+	Checksum uint32
 	Geometry Geometry
 }
 

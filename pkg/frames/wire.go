@@ -93,6 +93,8 @@ type Offer struct {
 	Generation uint64 // of the slot; another number in the slab means that it was reclaimed
 	Epoch      uint64 // of the frame's shard; 0 for groups that own none
 	Slot       uint32
+	// Checksum is the CRC-32C of the pixels (RFC 3720, appendix B.4), 0 where it is not known.
+	Checksum uint32
 }
 
 // OfferSize is the encoded size of one Offer in bytes.
@@ -107,7 +109,7 @@ func AppendOffer(b []byte, o Offer) []byte {
 	b = binary.LittleEndian.AppendUint64(b, o.Generation)
 	b = binary.LittleEndian.AppendUint64(b, o.Epoch)
 	b = binary.LittleEndian.AppendUint32(b, o.Slot)
-	return binary.LittleEndian.AppendUint32(b, 0)
+	return binary.LittleEndian.AppendUint32(b, o.Checksum)
 }
 
 // DecodeOffers appends the offers in body to dst. The error wraps [ErrWire]; dst is returned as it was then.
@@ -115,11 +117,7 @@ func DecodeOffers(dst []Offer, body []byte) ([]Offer, error) {
 	if err := records(body, OfferSize); err != nil {
 		return dst, err
 	}
-	given := len(dst)
 	for ; len(body) > 0; body = body[OfferSize:] {
-		if binary.LittleEndian.Uint32(body[52:]) != 0 {
-			return dst[:given], errReserved
-		}
 		dst = append(dst, Offer{
 			Seq:        binary.LittleEndian.Uint64(body),
 			FrameID:    binary.LittleEndian.Uint64(body[8:]),
@@ -128,6 +126,7 @@ func DecodeOffers(dst []Offer, body []byte) ([]Offer, error) {
 			Generation: binary.LittleEndian.Uint64(body[32:]),
 			Epoch:      binary.LittleEndian.Uint64(body[40:]),
 			Slot:       binary.LittleEndian.Uint32(body[48:]),
+			Checksum:   binary.LittleEndian.Uint32(body[52:]),
 		})
 	}
 	return dst, nil

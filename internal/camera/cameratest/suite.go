@@ -44,6 +44,7 @@ func Run(t *testing.T, s Subject) {
 		{"info", testInfo},
 		{"order", testOrder},
 		{"frames", testFrames},
+		{"checksums", testSums},
 		{"give up a frame", testGiveUp},
 		{"dst of another size", testSize},
 		{"cancelled", testCancelled},

@@ -14,6 +14,7 @@ import (
 var (
 	_ camera.Camera = (*Camera)(nil)
 	_ camera.Seeker = (*Camera)(nil)
+	_ camera.Summer = (*Camera)(nil)
 	_ camera.Pauser = pausable{}
 )
 
@@ -166,6 +167,27 @@ func (c *Camera) id(seq uint64) uint64 {
 
 // Retrieve implements [camera.Camera].
 func (c *Camera) Retrieve(dst []byte) error {
+	if err := c.take(dst); err != nil {
+		return err
+	}
+	c.pattern.Fill(dst, c.grabbed)
+	return nil
+}
+
+// RetrieveSum implements [camera.Summer], for the pattern whose pixels are copied.
+func (c *Camera) RetrieveSum(dst []byte) (uint32, error) {
+	if err := c.take(dst); err != nil {
+		return 0, err
+	}
+	if p, ok := c.pattern.(summing); ok {
+		return p.fillSum(dst, c.grabbed), nil
+	}
+	c.pattern.Fill(dst, c.grabbed)
+	return 0, nil
+}
+
+// take takes the frame that waits, whose pixels are to go into dst.
+func (c *Camera) take(dst []byte) error {
 	switch {
 	case c.state != started || !c.waiting:
 		return fmt.Errorf("retrieve without a grab: %w", camera.ErrOrder)
@@ -173,7 +195,6 @@ func (c *Camera) Retrieve(dst []byte) error {
 		return fmt.Errorf("retrieve into %d bytes, a frame has %d: %w", len(dst), c.bytes, camera.ErrOrder)
 	}
 	c.waiting = false
-	c.pattern.Fill(dst, c.grabbed)
 	return nil
 }
 

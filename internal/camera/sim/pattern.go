@@ -5,12 +5,20 @@ import (
 	"fmt"
 
 	"github.com/sluicedaq/sluice/internal/camera"
+	"github.com/sluicedaq/sluice/internal/crc32c"
+	"github.com/sluicedaq/sluice/internal/nontemporal"
 )
 
 // Pattern makes pixels. Its methods may be called concurrently.
 type Pattern interface {
 	// Fill writes the pixels of frame seq into dst, which has the bytes of one frame. It allocates nothing.
 	Fill(dst []byte, seq uint64)
+}
+
+// summing is a Pattern that makes a frame's checksum on the way.
+type summing interface {
+	// fillSum is Fill, and returns the CRC-32C of dst.
+	fillSum(dst []byte, seq uint64) uint32
 }
 
 // NewPattern makes the pattern of c, which must be one that [Parse] could have returned.
@@ -52,9 +60,9 @@ func Expected(uri string) (p Pattern, frameBytes int, err error) {
 const (
 	// counterTable is the size of the counter's table in bytes: the second level of the processor's cache holds it.
 	counterTable = 256 << 10
-	// streamBytes is the size of a frame from which on it is written past the cache. A smaller one may be read before the
+	// pastBytes is the size of a frame from which on it is written past the cache. A smaller one may be read before the
 	// cache has lost it.
-	streamBytes = 128 << 10
+	pastBytes = 128 << 10
 )
 
 // counter holds the pattern as bytes, whole periods of it. A frame is the table read from seq·131 on, again and again.
@@ -77,16 +85,35 @@ func newCounter(sample int) counter {
 
 // Fill implements [Pattern].
 func (c counter) Fill(dst []byte, seq uint64) {
-	from := int(uint16(seq*131)) * c.sample
-	past := len(dst) >= streamBytes
-	for len(dst) > 0 {
-		n := min(len(dst), len(c.table)-from)
+	past := len(dst) >= pastBytes
+	c.pieces(dst, seq, func(to, from []byte) {
 		if past {
-			streamCopy(dst[:n], c.table[from:from+n])
+			nontemporal.Copy(to, from)
 		} else {
-			copy(dst, c.table[from:])
+			copy(to, from)
 		}
-		dst, from = dst[n:], 0
+	})
+}
+
+// fillSum implements summing.
+func (c counter) fillSum(dst []byte, seq uint64) (crc uint32) {
+	past := len(dst) >= pastBytes
+	c.pieces(dst, seq, func(to, from []byte) {
+		if past {
+			crc = crc32c.Copy(crc, to, from)
+		} else {
+			crc = crc32c.Update(crc, from[:copy(to, from)])
+		}
+	})
+	return crc
+}
+
+// pieces calls f for each piece of the frame with the piece of the table that belongs there.
+func (c counter) pieces(dst []byte, seq uint64, f func(to, from []byte)) {
+	for from := int(uint16(seq*131)) * c.sample; len(dst) > 0; from = 0 {
+		n := min(len(dst), len(c.table)-from)
+		f(dst[:n], c.table[from:from+n])
+		dst = dst[n:]
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"testing"
 
@@ -78,21 +79,20 @@ func TestCounter(t *testing.T) {
 	}
 }
 
-// TestStreamCopy: at every alignment and around every length at which the way changes, what is copied is right and
-// nothing beside it is touched.
-func TestStreamCopy(t *testing.T) {
-	src := make([]byte, 2048)
-	for i := range src {
-		src[i] = byte(i*131 + i>>8)
-	}
-	for n := range 600 {
-		for _, at := range []int{0, 1, 31, 32, 63, 64, 127, 128, 129} {
-			b := bytes.Repeat([]byte{0xA5}, 1024)
-			want := bytes.Clone(b)
-			copy(want[at:], src[n%97:][:n])
-			streamCopy(b[at:at+n], src[n%97:][:n])
-			if !bytes.Equal(b, want) {
-				t.Fatalf("%d bytes at %d", n, at)
+// TestSum: the checksum that is made on the way is that of the pixels, which are the pattern's: of frames that are
+// written past the cache and of others, at every place of the table.
+func TestSum(t *testing.T) {
+	for _, size := range append(sizes, struct{ w, h int }{1024, 64}, struct{ w, h int }{1025, 333}) {
+		for _, dtype := range []string{"uint8", "uint16"} {
+			p, c := pattern(t, fmt.Sprintf("sim:?pattern=counter&width=%d&height=%d&dtype=%s", size.w, size.h, dtype))
+			n := c.Geometry().FrameBytes()
+			want := make([]byte, n)
+			for _, seq := range []uint64{0, 1, 2, 400, 499, 500, 501, 1 << 50} {
+				p.Fill(want, seq)
+				b := guarded(t, n)
+				if got := p.(summing).fillSum(b, seq); got != crc32.Checksum(want, crc32.MakeTable(crc32.Castagnoli)) || !bytes.Equal(b, want) {
+					t.Fatalf("%dx%d %s frame %d: checksum %08x, or other pixels", size.w, size.h, dtype, seq, got)
+				}
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package linktest
 import (
 	"testing"
 
+	"github.com/sluicedaq/sluice/internal/crc32c"
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/slab"
@@ -60,6 +61,9 @@ func (s *SlabSource) Put(seq uint64, pixels []byte) frames.Offer {
 	}
 	copy(s.Slab.Pixels(slot), pixels)
 	h := frames.Header{Seq: seq, FrameID: seq + 7, DeviceNS: int64(seq) * 3, HostNS: int64(seq)*3 + 1}
+	if seq%2 == 1 { // of the others it is not known
+		h.Checksum = crc32c.Checksum(pixels)
+	}
 	return s.Slab.Commit(slot, h, 1).Offer(slot, 5)
 }
 
