@@ -113,7 +113,7 @@ class Link:
         if not self.joined:
             if now - self.asked > 0.2:
                 self.asked = now
-                request = {"v": 1, "group": GROUP, "name": self.name, "pid": os.getpid(), "host": socket.gethostname(),
+                request = {"v": 2, "group": GROUP, "name": self.name, "pid": os.getpid(), "host": socket.gethostname(),
                            "nonce": self.nonce, "conn": str(self.conn)}
                 self.nats.publish(f"{self.base}.join.{GROUP}", self.packet(JOIN, 0, json.dumps(request).encode()))
             return

@@ -155,7 +155,7 @@ func shardFound(s store.RecoveredShard) string {
 		{s.Lost - s.HostLost - s.Torn - s.Damaged, "known as lost"},
 		{s.HostLost, "had not reached the disk"},
 		{s.Torn, "cut short by the crash"},
-		{s.Damaged, "damaged on the disk"},
+		{s.Damaged, "damaged"},
 		{uint64(s.TornRecords), "torn records dropped"},
 		{uint64(s.BadRecords), "damaged records dropped"},
 	} {

@@ -40,11 +40,12 @@ type Seeker interface {
 	Seek(n uint64) error
 }
 
-// Summer is a Camera that makes a frame's checksum where that costs next to nothing: while it writes the pixels, which
+// Checksummer is a Camera that makes a frame's checksum where that costs next to nothing: while it writes the pixels, which
 // are at hand in the processor then (crc32c.Copy). Whoever makes it later reads them from memory once more.
-type Summer interface {
-	// RetrieveSum is Retrieve, and returns the CRC-32C of dst (RFC 3720, appendix B.4), 0 where the camera has not made it.
-	RetrieveSum(dst []byte) (uint32, error)
+type Checksummer interface {
+	// RetrieveChecksum is Retrieve, and returns the CRC-32C of the pixels as the camera had them (RFC 3720, appendix B.4), 0 where it has not
+	// made it.
+	RetrieveChecksum(dst []byte) (uint32, error)
 }
 
 // Grabbed describes a frame.

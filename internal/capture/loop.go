@@ -18,12 +18,12 @@ import (
 // loop moves frames from the camera into the slab. It is one goroutine's.
 type loop struct {
 	*session
-	unwrap *camera.Unwrapper
-	stride int64
-	mask   uint32
-	summer camera.Summer // where frames' checksums are of use and the camera makes them
-	seq    uint64        // of the next frame
-	until  uint64        // the frame that is not produced any more; 0 where the run ends otherwise
+	unwrap      *camera.Unwrapper
+	stride      int64
+	mask        uint32
+	checksummer camera.Checksummer // where frames' checksums are of use and the camera makes them
+	seq         uint64             // of the next frame
+	until       uint64             // the frame that is not produced any more; 0 where the run ends otherwise
 	// idOffset and nsOffset continue frame ids and device times where an earlier acquire left them.
 	idOffset uint64
 	nsOffset int64
@@ -45,7 +45,7 @@ func (s *session) capture() (string, error) {
 		seq: s.slab.Captured(), until: uint64(s.opts.Frames), first: true, stall: stallTime(s.opts.StallAfter, s.info.FPS),
 	}
 	if s.spec.Codec == "none" { // the store's checksums are of chunks, which are the pixels then
-		l.summer, _ = s.cam.(camera.Summer)
+		l.checksummer, _ = s.cam.(camera.Checksummer)
 	}
 	l.watch = newWatchdog(l.stall, func() { s.end(ErrStalled) })
 	l.watch.start()
@@ -241,8 +241,8 @@ func (l *loop) keep(h frames.Header) error {
 
 // retrieve writes the pixels of the frame grabbed last into dst, and their checksum into h where the camera makes it.
 func (l *loop) retrieve(dst []byte, h *frames.Header) (err error) {
-	if l.summer != nil {
-		h.Checksum, err = l.summer.RetrieveSum(dst)
+	if l.checksummer != nil {
+		h.Checksum, err = l.checksummer.RetrieveChecksum(dst)
 		return err
 	}
 	return l.cam.Retrieve(dst)

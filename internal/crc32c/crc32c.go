@@ -15,14 +15,14 @@ func Checksum(b []byte) uint32 { return Update(0, b) }
 // of, followed by src. It costs little more than the copy: the bytes are in the processor's registers anyway. A checksum
 // that is made later has to fetch them from memory again.
 func Copy(crc uint32, dst, src []byte) uint32 {
-	head, n := split(dst)
+	head, n := fusable(dst)
 	if n == 0 {
 		nontemporal.Copy(dst, src)
 		return Update(crc, src)
 	}
 	copy(dst[:head], src)
 	crc = crc32.Update(crc, table, src[:head])
-	crc = copyUpdate(crc, dst[head:head+n], src[head:])
+	crc = copyUpdate(crc, dst[head:head+n], src[head:head+n])
 	return Update(crc, src[head+n:][:copy(dst[head+n:], src[head+n:])])
 }
 

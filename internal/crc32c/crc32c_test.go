@@ -38,7 +38,7 @@ func TestSame(t *testing.T) {
 	}
 }
 
-// TestCopy compares with the standard library and copy, at every alignment of both sides and around every length at which
+// TestCopy compares with the standard library and copy, at many alignments of both sides and around every length at which
 // the way changes; nothing beside the copy is touched.
 func TestCopy(t *testing.T) {
 	src := make([]byte, 70_000)

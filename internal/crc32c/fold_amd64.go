@@ -51,8 +51,8 @@ func update(crc uint32, b []byte) uint32 {
 // line is the alignment of what is written past the cache: whole lines of it.
 const line = 64
 
-// split says where in dst copyUpdate may begin, and how many bytes it takes, 0 where the processor can't do it.
-func split(dst []byte) (head, n int) {
+// fusable says where in dst copyUpdate may begin, and how many bytes it takes, 0 where the processor can't do it.
+func fusable(dst []byte) (head, n int) {
 	if len(dst) < leastFold+line || !has256 {
 		return 0, 0
 	}
@@ -60,7 +60,7 @@ func split(dst []byte) (head, n int) {
 	return head, (len(dst) - head) &^ (foldBytes - 1)
 }
 
-// copyUpdate is update of the first bytes of src, which it copies to dst: what split has allowed.
+// copyUpdate is update of src, which it copies to dst: as much as fusable has allowed.
 func copyUpdate(crc uint32, dst, src []byte) uint32 {
 	return ^copy256(^crc, &dst[0], &src[0], len(dst), &factors)
 }

@@ -27,6 +27,21 @@
 	CRC32Q  R8, AX     \
 	CRC32Q  R9, AX
 
+// REDUCE leaves in AX the checksum of what was folded into Y0 to Y7; DX has the factors.
+#define REDUCE \
+	VBROADCASTI128 32(DX), Y8 \
+	FOLDX(Y8, Y1, Y9, Y0)     \
+	FOLDX(Y8, Y2, Y9, Y0)     \
+	FOLDX(Y8, Y3, Y9, Y0)     \
+	FOLDX(Y8, Y4, Y9, Y0)     \
+	FOLDX(Y8, Y5, Y9, Y0)     \
+	FOLDX(Y8, Y6, Y9, Y0)     \
+	FOLDX(Y8, Y7, Y9, Y0)     \
+	VMOVDQU        48(DX), X8 \
+	VEXTRACTI128   $1, Y0, X1 \
+	FOLDX(X8, X1, X9, X0)     \
+	SUM
+
 // func fold512(crc uint32, p *byte, n int, factors *[8]uint64) uint32
 TEXT ·fold512(SB), NOSPLIT, $0-36
 	MOVL            crc+0(FP), AX
@@ -112,20 +127,7 @@ loop:
 	SUBQ       $256, CX
 	JG         loop
 
-	VBROADCASTI128 32(DX), Y8
-	FOLDX(Y8, Y1, Y9, Y0)
-	FOLDX(Y8, Y2, Y9, Y0)
-	FOLDX(Y8, Y3, Y9, Y0)
-	FOLDX(Y8, Y4, Y9, Y0)
-	FOLDX(Y8, Y5, Y9, Y0)
-	FOLDX(Y8, Y6, Y9, Y0)
-	FOLDX(Y8, Y7, Y9, Y0)
-
-	VMOVDQU      48(DX), X8
-	VEXTRACTI128 $1, Y0, X1
-	FOLDX(X8, X1, X9, X0)
-
-	SUM
+	REDUCE
 	VZEROUPPER
 	MOVL AX, ret+32(FP)
 	RET
@@ -177,20 +179,7 @@ loop:
 	// What follows the copy must not be seen before it.
 	SFENCE
 
-	VBROADCASTI128 32(DX), Y8
-	FOLDX(Y8, Y1, Y9, Y0)
-	FOLDX(Y8, Y2, Y9, Y0)
-	FOLDX(Y8, Y3, Y9, Y0)
-	FOLDX(Y8, Y4, Y9, Y0)
-	FOLDX(Y8, Y5, Y9, Y0)
-	FOLDX(Y8, Y6, Y9, Y0)
-	FOLDX(Y8, Y7, Y9, Y0)
-
-	VMOVDQU      48(DX), X8
-	VEXTRACTI128 $1, Y0, X1
-	FOLDX(X8, X1, X9, X0)
-
-	SUM
+	REDUCE
 	VZEROUPPER
 	MOVL AX, ret+40(FP)
 	RET

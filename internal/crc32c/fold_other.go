@@ -5,8 +5,8 @@ package crc32c
 // blocks is how many of n bytes update takes.
 func blocks(int) int { return 0 }
 
-// split says that copyUpdate takes nothing.
-func split([]byte) (head, n int) { return 0, 0 }
+// fusable says that copyUpdate takes nothing.
+func fusable([]byte) (head, n int) { return 0, 0 }
 
 func copyUpdate(crc uint32, _, _ []byte) uint32 { return crc }
 

@@ -369,7 +369,7 @@ func TestAnswers(t *testing.T) {
 	l := lis.(*listener)
 	defer l.Close()
 	ask := func(name, nonce string, id uint64, pid int) string {
-		body := fmt.Sprintf(`{"v":1,"group":"writer","name":%q,"nonce":%q,"conn":"%d","pid":%d}`, name, nonce, id, pid)
+		body := fmt.Sprintf(`{"v":2,"group":"writer","name":%q,"nonce":%q,"conn":"%d","pid":%d}`, name, nonce, id, pid)
 		l.join("b.link.join.writer", frames.AppendPacket(nil, frames.Packet{Kind: frames.KindJoin, Conn: id, Body: []byte(body)}))
 		for _, p := range w.take() {
 			switch {
@@ -388,15 +388,15 @@ func TestAnswers(t *testing.T) {
 		dead        bool
 		want        string
 	}{
-		{"w0", "n", 1, 10, false, `{"v":1}`},
-		{"w0", "n", 1, 10, false, `{"v":1}`},                                                    // a repeat
+		{"w0", "n", 1, 10, false, `{"v":2}`},
+		{"w0", "n", 1, 10, false, `{"v":2}`},                                                    // a repeat
 		{"w1", "n", 1, 10, false, `reset`},                                                      // another's connection
-		{"w0", "m", 2, 11, false, `{"v":1,"refused":"the name \"w0\" is taken by process 10"}`}, // it lives
-		{"w0", "n", 1, 10, false, `{"v":1}`},                                                    // unharmed
-		{"w0", "m", 2, 11, true, `{"v":1}`},                                                     // it is dead
+		{"w0", "m", 2, 11, false, `{"v":2,"refused":"the name \"w0\" is taken by process 10"}`}, // it lives
+		{"w0", "n", 1, 10, false, `{"v":2}`},                                                    // unharmed
+		{"w0", "m", 2, 11, true, `{"v":2}`},                                                     // it is dead
 		{"w0", "n", 1, 10, false, `reset`},                                                      // a late repeat
-		{"w0", "m", 3, 11, false, `{"v":1}`},                                                    // the same process again
-		{"w0", "x", 4, 11, false, `{"v":1}`},                                                    // another with its number
+		{"w0", "m", 3, 11, false, `{"v":2}`},                                                    // the same process again
+		{"w0", "x", 4, 11, false, `{"v":2}`},                                                    // another with its number
 	} {
 		dead = c.dead
 		if got := ask(c.name, c.nonce, c.id, c.pid); got != c.want {
@@ -414,11 +414,11 @@ func TestAnswers(t *testing.T) {
 		t.Errorf("accepted %d, want 4: those before have ended", id)
 	}
 	for i := range uint64(maxMembers - 1) {
-		if got := ask(fmt.Sprintf("x%d", i), "n", 100+i, 1); got != `{"v":1}` {
+		if got := ask(fmt.Sprintf("x%d", i), "n", 100+i, 1); got != `{"v":2}` {
 			t.Fatalf("member %d: %s", i, got)
 		}
 	}
-	if got, want := ask("more", "n", 1000, 1), `{"v":1,"refused":"256 members have joined, there is room for no more"}`; got != want {
+	if got, want := ask("more", "n", 1000, 1), `{"v":2,"refused":"256 members have joined, there is room for no more"}`; got != want {
 		t.Errorf("one too many: %s, want %s", got, want)
 	}
 	// Nobody accepts: those who come again and again are not answered, and hear of it later.

@@ -60,7 +60,7 @@ func (d *dialer) Dial(ctx context.Context, j Join) (Conn, error) {
 func (d *dialer) ask(ctx context.Context, j Join) (Conn, error) {
 	var b [8]byte
 	rand.Read(b[:])
-	j.V, j.Conn = version, binary.LittleEndian.Uint64(b[:])
+	j.V, j.Conn = Version, binary.LittleEndian.Uint64(b[:])
 	body, err := json.Marshal(j)
 	if err != nil {
 		return nil, fmt.Errorf("ask to join: %w", err)
@@ -120,8 +120,8 @@ func (g *joining) packet(_ string, data []byte) {
 			g.cfg.Refusals.Note(refusal.Message, err)
 		case w.Refused != "":
 			g.tell(fmt.Errorf("%w: %s", ErrRefused, refusal.Clip(w.Refused, maxReason)))
-		case w.V != version:
-			g.tell(fmt.Errorf("%w: acquire speaks version %d of the link, the member version %d", ErrRefused, w.V, version))
+		case w.V != Version:
+			g.tell(fmt.Errorf("%w: acquire speaks version %d of the link, the member version %d", ErrRefused, w.V, Version))
 		default:
 			c := newConn(g.id, ends{
 				transport: g.cfg.Transport, subject: upSubject(g.cfg.Base, g.group, g.name), timing: g.cfg.Timing, health: g.cfg.Health,

@@ -66,10 +66,10 @@ func FuzzListener(f *testing.F) {
 		body, _ := json.Marshal(j)
 		return frames.AppendPacket(nil, frames.Packet{Kind: frames.KindJoin, Conn: j.Conn, Body: body})
 	}
-	good := join(Join{V: 1, Group: "writer", Name: "w0", PID: 1, Conn: 7})
+	good := join(Join{V: Version, Group: "writer", Name: "w0", PID: 1, Conn: 7})
 	f.Add(good, frames.AppendPacket(nil, frames.Packet{Kind: frames.KindReady, Conn: 7, N: 1, Body: []byte(`{}`)}))
-	f.Add(join(Join{V: 1, Group: "writer", Name: "w0", PID: 2, Conn: 7}), good)
-	f.Add(join(Join{V: 2, Group: "x", Name: "../w0", PID: -1, Conn: 0, Claims: []Claim{{1, 2}}}), []byte("SLU1"))
+	f.Add(join(Join{V: Version, Group: "writer", Name: "w0", PID: 2, Conn: 7}), good)
+	f.Add(join(Join{V: Version, Group: "x", Name: "../w0", PID: -1, Conn: 0, Claims: []Claim{{1, 2}}}), []byte("SLU1"))
 	f.Fuzz(func(t *testing.T, asked, said []byte) {
 		w := &wire{}
 		lis, err := Listen(ListenerConfig{
@@ -93,7 +93,7 @@ func FuzzListener(f *testing.F) {
 		}
 		for id, c := range l.conns {
 			j := c.join
-			if j.PID != 1 || j.valid() != nil || j.Conn != id || j.V != 1 {
+			if j.PID != 1 || j.valid() != nil || j.Conn != id || j.V != Version {
 				t.Errorf("joined: %+v", j)
 			}
 		}

@@ -58,8 +58,8 @@ type listener struct {
 var _ Listener = (*listener)(nil)
 
 const (
-	// version is the link's: what Join and Welcome say.
-	version = 1
+	// Version is the link's: what Join and Welcome say.
+	Version = 2
 	// maxMembers bounds the connections of one camera: a flood of joins must not fill the memory.
 	maxMembers = 256
 	// pastConns bounds the numbers of past connections that are remembered.
@@ -185,7 +185,7 @@ func (l *listener) join(subject string, data []byte) {
 		l.answer(j.Group, j.Name, frames.KindReset, j.Conn, nil)
 	case errors.Is(err, ErrClosed), errors.Is(err, errBusy): // the request is repeated
 	default:
-		w := Welcome{V: version}
+		w := Welcome{V: Version}
 		if err != nil {
 			l.cfg.Refusals.Note(refusal.Join, err, "name", j.Name, "group", j.Group, "pid", j.PID)
 			w.Refused = err.Error()
@@ -201,8 +201,8 @@ func (l *listener) join(subject string, data []byte) {
 // admit finds or makes the connection that a request asks for. The error is the text of a refusal, or wraps
 // ErrReset for a connection that is over, ErrClosed, or errBusy. A fresh connection has room in l.accepted.
 func (l *listener) admit(j Join) (c *conn, fresh bool, err error) {
-	if j.V != version {
-		return nil, false, fmt.Errorf("the member speaks version %d of the link, acquire version %d", j.V, version)
+	if j.V != Version {
+		return nil, false, fmt.Errorf("the member speaks version %d of the link, acquire version %d", j.V, Version)
 	}
 	if !slices.Contains(l.cfg.Groups, j.Group) {
 		return nil, false, fmt.Errorf("there is no group %q: the groups are %s", j.Group, strings.Join(l.cfg.Groups, ", "))

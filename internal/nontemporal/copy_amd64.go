@@ -11,6 +11,7 @@ const step = 128
 
 // Copy copies src to dst, which is as long.
 func Copy(dst, src []byte) {
+	src = src[:len(dst)]
 	head := int(-uintptr(unsafe.Pointer(unsafe.SliceData(dst))) % step)
 	if n := (len(dst) - head) &^ (step - 1); cpu.X86.HasAVX && n > 0 {
 		copy(dst[:head], src)

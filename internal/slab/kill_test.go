@@ -30,6 +30,9 @@ func find(t *testing.T, path string) after {
 	_, got.lastNS, got.frameID, got.device = s.Last()
 	s.Held(func(slot int, r Record) {
 		got.held[r.Seq] = r.Holders
+		if r.Checksum != header(r.Seq).Checksum {
+			t.Errorf("frame %d has the checksum %d", r.Seq, r.Checksum)
+		}
 		if p := s.Pixels(slot); !bytes.Equal(p, slices.Repeat([]byte{byte(r.Seq)}, len(p))) {
 			t.Errorf("frame %d has other pixels: %v…", r.Seq, p[:4])
 		}
@@ -81,7 +84,7 @@ func TestKillOnTheWayOfAFrame(t *testing.T) {
 		}, before},
 		{"record", func(s *Slab) {
 			r := slotAt(s.mem, s.layout, slot)
-			r.deviceNS, r.hostNS = 10, 15
+			r.deviceNS, r.hostNS, r.pixelsCRC = 10, 15, 8
 			r.crc = r.checksum()
 		}, before},
 		{"holders", func(s *Slab) { slotAt(s.mem, s.layout, slot).holders.Store(0b11) }, before},

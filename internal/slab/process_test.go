@@ -143,7 +143,7 @@ func killOwner(t *testing.T, round string, reports int) {
 	s.Held(func(slot int, r Record) {
 		held[r.Seq] = r.Holders
 		h := header(r.Seq)
-		if r.FrameID != h.FrameID || r.DeviceNS != h.DeviceNS || r.HostNS != h.HostNS {
+		if r.FrameID != h.FrameID || r.DeviceNS != h.DeviceNS || r.HostNS != h.HostNS || r.Checksum != h.Checksum {
 			t.Errorf("%s: record %+v", round, r)
 		}
 		if p := s.Pixels(slot); !bytes.Equal(p, slices.Repeat([]byte{byte(r.Seq)}, ownBytes)) {

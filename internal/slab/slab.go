@@ -255,7 +255,7 @@ func (s *Slab) Pixels(slot int) []byte {
 // is called in the order of seq, and never at the same time as an AddLoss of frames that are newer than any other.
 func (s *Slab) Commit(slot int, h frames.Header, holders uint32) Record {
 	r := slotAt(s.mem, s.layout, slot)
-	r.seq, r.frameID, r.deviceNS, r.hostNS, r.pixels = h.Seq, h.FrameID, h.DeviceNS, h.HostNS, h.Checksum
+	r.seq, r.frameID, r.deviceNS, r.hostNS, r.pixelsCRC = h.Seq, h.FrameID, h.DeviceNS, h.HostNS, h.Checksum
 	r.crc = r.checksum()
 	r.holders.Store(holders)
 	r.generation.Add(1)

@@ -14,8 +14,8 @@ type Record struct {
 	FrameID    uint64
 	DeviceNS   int64
 	HostNS     int64
-	Checksum   uint32 // CRC-32C of the pixels, 0 where it is not known
 	Generation uint64
+	Checksum   uint32 // CRC-32C of the pixels, 0 where it is not known
 	// Holders has bit g set while lossless group g has not released the frame.
 	Holders uint32
 }
@@ -36,7 +36,7 @@ type slotRecord struct {
 	frameID    uint64
 	deviceNS   int64
 	hostNS     int64
-	pixels     uint32 // CRC-32C of the pixels, 0 where it is not known
+	pixelsCRC  uint32 // CRC-32C of the pixels, 0 where it is not known
 	crc        uint32 // of all between the generation and it
 	holders    atomic.Uint32
 }
@@ -53,7 +53,7 @@ func (s *slotRecord) checksum() uint32 {
 
 func (s *slotRecord) record() Record {
 	return Record{
-		Seq: s.seq, FrameID: s.frameID, DeviceNS: s.deviceNS, HostNS: s.hostNS, Checksum: s.pixels,
+		Seq: s.seq, FrameID: s.frameID, DeviceNS: s.deviceNS, HostNS: s.hostNS, Checksum: s.pixelsCRC,
 		Generation: s.generation.Load(), Holders: s.holders.Load(),
 	}
 }

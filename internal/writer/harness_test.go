@@ -45,6 +45,7 @@ type host struct {
 	next   uint64
 	facts  chan dispatch.Fact
 
+	sum      func(seq uint64, pixels []byte) uint32 // the camera's checksum, nil where it makes none
 	required int
 	crash    func() // ends acquire's end of the link without a word to the run
 }
@@ -192,9 +193,13 @@ func (h *host) capture(n int) {
 			h.t.Fatal("the budget grants a frame and no slot is free")
 		}
 		hash(h.slab.Pixels(slot), h.next)
-		rec := h.slab.Commit(slot, frames.Header{
+		hd := frames.Header{
 			Run: h.spec.Run, Seq: h.next, FrameID: h.next + 10, DeviceNS: int64(h.next), HostNS: time.Now().UnixNano(), Geometry: h.spec.Geometry,
-		}, h.disp.Mask())
+		}
+		if h.sum != nil {
+			hd.Checksum = h.sum(h.next, h.slab.Pixels(slot))
+		}
+		rec := h.slab.Commit(slot, hd, h.disp.Mask())
 		h.next++
 		h.disp.Offer(slot, rec)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/sluicedaq/sluice/internal/link"
@@ -28,6 +29,8 @@ type activeRun struct {
 	wg     sync.WaitGroup // all goroutines of the run
 
 	results sync.Mutex // held while a result is being kept
+
+	distrusts atomic.Bool // a checksum that came with a frame was wrong: none is taken
 
 	mu        sync.Mutex // guards what follows
 	armed     link.Armed

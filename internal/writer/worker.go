@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluicedaq/sluice/internal/crc32c"
 	"github.com/sluicedaq/sluice/internal/link"
 	"github.com/sluicedaq/sluice/internal/store"
 	"github.com/sluicedaq/sluice/internal/vfs"
@@ -38,7 +39,8 @@ type worker struct {
 	frames []link.Offered
 	losses []frames.LossRecord
 
-	shard *store.Shard
+	shard   *store.Shard
+	sampled sync.Once // whether a checksum that came with a frame was looked at
 
 	mu sync.Mutex // guards what follows
 	// working has the frames that are queued for a commit or in one, each with every offer that asked for it.
@@ -337,6 +339,9 @@ func (k *worker) giveUp(fs []link.Offered, ls []frames.LossRecord, full error) {
 
 // lend makes the store's frames of what lies in the slab.
 func (k *worker) lend(fs []link.Offered) ([]store.Frame, error) {
+	if err := k.sample(fs); err != nil {
+		return nil, err
+	}
 	out := make([]store.Frame, len(fs))
 	for i, f := range fs {
 		pixels, err := f.Frame.Pixels()
@@ -345,10 +350,37 @@ func (k *worker) lend(fs []link.Offered) ([]store.Frame, error) {
 		}
 		out[i] = store.Frame{
 			Seq: f.Offer.Seq, FrameID: f.Offer.FrameID, DeviceNS: f.Offer.DeviceNS, HostNS: f.Offer.HostNS,
-			Pixels: pixels, Checksum: f.Offer.Checksum, Intact: f.Frame.Intact,
+			Pixels: pixels, Intact: f.Frame.Intact,
+		}
+		if !k.r.distrusts.Load() {
+			out[i].Checksum = f.Frame.Checksum
 		}
 	}
 	return out, nil
+}
+
+// sample makes one checksum of each shard that came with its frame once more. A camera that makes wrong ones would have
+// each of its frames taken for damaged by whoever takes an open shard over: if this one is wrong, the writer makes all others of the run.
+func (k *worker) sample(fs []link.Offered) (err error) {
+	if len(fs) == 0 {
+		return nil
+	}
+	k.sampled.Do(func() {
+		f := fs[0].Frame
+		pixels, e := f.Pixels()
+		if err = e; err != nil || f.Checksum == 0 {
+			return
+		}
+		var crc uint32
+		if err = frames.Guard(pixels, func() { crc = crc32c.Checksum(pixels) }); err != nil || crc == f.Checksum || f.Intact() != nil {
+			return
+		}
+		if !k.r.distrusts.Swap(true) {
+			k.r.w.cfg.Logger.Error("the checksum that came with a frame is not that of its pixels: the writer makes its own from here on",
+				"shard", k.shardNo, "seq", f.Seq, "came", fmt.Sprintf("%08x", f.Checksum), "made", fmt.Sprintf("%08x", crc))
+		}
+	})
+	return err
 }
 
 // settle takes frames out of work and returns every offer of them.

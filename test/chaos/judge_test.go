@@ -127,6 +127,8 @@ func (r *round) code(out outcome) {
 
 // killedAcquire reports whether acquire was killed.
 func (r *round) killedAcquire() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return slices.ContainsFunc(r.tried, func(f tried) bool {
 		return f.kind == killAcquire || f.kind == givenUp || f.kind == killTwo || f.kind == killSilent
 	})

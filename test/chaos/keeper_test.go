@@ -134,7 +134,7 @@ func (h *byHand) operate() {
 	})
 	for h.ctx.Err() == nil { // until it is over
 		res := h.ctl("wait", "--json")
-		if res.Code == 0 && res.Stdout == "" && !h.r.finished() { // it died with its acquire, before it had a frame
+		if res.Code == 0 && res.Stdout == "" && h.r.killedAcquire() && !h.r.finished() { // it died with its acquire, before it had a frame
 			pause(h.ctx, 50*time.Millisecond)
 			h.begin()
 			continue
@@ -183,12 +183,12 @@ func (h *byHand) ctl(args ...string) programs.Result {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	fmt.Fprintf(&h.log, "%s ctl %q: %v %s%s", time.Now().Format("15:04:05.000"), args, err, out.String(), errs.String())
-	if args[0] == "start" && ctx.Err() != nil {
-		h.unanswered++
-	}
 	code := -1
 	if cmd.ProcessState != nil {
 		code = cmd.ProcessState.ExitCode()
+	}
+	if args[0] == "start" && code != 0 && ctx.Err() != nil && h.ctx.Err() == nil {
+		h.unanswered++
 	}
 	return programs.Result{Code: code, Stdout: out.String(), Stderr: errs.String()}
 }

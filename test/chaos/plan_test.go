@@ -67,7 +67,11 @@ func newPlan(seed uint64) plan {
 		p.frames = min(8_000, 80<<20/uint64(width*height))
 		fps = 0
 	}
-	p.source = fmt.Sprintf("sim:?width=%d&height=%d&dtype=%s&fps=%d&pattern=hash&seed=%d", width, height, dtype, fps, r.IntN(1000))
+	pattern, hash := "counter", fmt.Sprintf("hash&seed=%d", r.IntN(1000))
+	if rand.New(rand.NewPCG(seed, 2)).IntN(2) == 0 { // as for beside
+		pattern = hash
+	}
+	p.source = fmt.Sprintf("sim:?width=%d&height=%d&dtype=%s&fps=%d&pattern=%s", width, height, dtype, fps, pattern)
 	if p.free {
 		p.source += fmt.Sprintf("&free=true&ring=%d", 1+r.IntN(500))
 	}

@@ -24,6 +24,7 @@ func TestEveryByte(t *testing.T) {
 		{512, 512, "uint16", "zstd", "noise", 120, 50, 2},
 		{640, 480, "uint8", "zstd:3", "hash", 100, 32, 1},
 		{333, 77, "uint8", "none", "counter", 259, 64, 3},
+		{512, 256, "uint16", "none", "counter", 300, 40, 2}, // past the cache, and from the slab to the disk
 		{641, 479, "uint16", "none", "hash", 41, 10, 2},
 		{17, 31, "uint16", "zstd", "wave", 33, 16, 2},
 		{1, 1, "uint8", "none", "hash", 100, 7, 2},

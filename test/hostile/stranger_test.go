@@ -182,7 +182,7 @@ func (s *scene) joins() {
 	n := uint64(0)
 	for i := range 10_000 {
 		id := rand.Uint64() | 1
-		ask(link.Join{V: 1, Group: "writer", Name: fmt.Sprintf("x-%d", i), PID: 1, Nonce: "n", Conn: id}, id)
+		ask(link.Join{V: link.Version, Group: "writer", Name: fmt.Sprintf("x-%d", i), PID: 1, Nonce: "n", Conn: id}, id)
 		n++
 		if i%1000 == 999 {
 			s.flush()
@@ -194,20 +194,20 @@ func (s *scene) joins() {
 		claims[i] = link.Claim{Shard: uint64(i), Epoch: ^uint64(0)}
 	}
 	for i, j := range []link.Join{
-		{V: 1, Group: "writer", Name: writer.Name, PID: writer.PID + 1, Nonce: "n"},
-		{V: 1, Group: "writer", Name: "w\x1b[2J", PID: 1}, {V: 1, Group: "writer", Name: strings.Repeat("x", 900_000), PID: 1},
-		{V: 1, Group: "writer", Name: "../../etc", PID: 1}, {V: 1, Group: "writer", Name: "", PID: 1},
-		{V: 1, Group: "writer", Name: "x", PID: 1, Host: strings.Repeat("h", 900_000)}, {V: 1, Group: "writer", Name: "x", PID: 1, Nonce: strings.Repeat("n", 65)},
-		{V: 1, Group: "writer", Name: "x", PID: 1, Claims: claims}, {V: 1, Group: "writer", Name: "x", PID: -1}, {V: 1, Group: "writer", Name: "x", Restarts: -1},
-		{V: 2, Group: "writer", Name: "x", PID: 1}, {V: 0, Group: "writer", Name: "x", PID: 1}, {V: 1, Group: "nobody", Name: "x", PID: 1},
-		{V: 1, Group: strings.Repeat("g", 65), Name: "x", PID: 1}, {V: 1, Group: "analyze\x00", Name: "x", PID: 1},
+		{V: link.Version, Group: "writer", Name: writer.Name, PID: writer.PID + 1, Nonce: "n"},
+		{V: link.Version, Group: "writer", Name: "w\x1b[2J", PID: 1}, {V: link.Version, Group: "writer", Name: strings.Repeat("x", 900_000), PID: 1},
+		{V: link.Version, Group: "writer", Name: "../../etc", PID: 1}, {V: link.Version, Group: "writer", Name: "", PID: 1},
+		{V: link.Version, Group: "writer", Name: "x", PID: 1, Host: strings.Repeat("h", 900_000)}, {V: link.Version, Group: "writer", Name: "x", PID: 1, Nonce: strings.Repeat("n", 65)},
+		{V: link.Version, Group: "writer", Name: "x", PID: 1, Claims: claims}, {V: link.Version, Group: "writer", Name: "x", PID: -1}, {V: link.Version, Group: "writer", Name: "x", Restarts: -1},
+		{V: link.Version + 1, Group: "writer", Name: "x", PID: 1}, {V: 0, Group: "writer", Name: "x", PID: 1}, {V: link.Version, Group: "nobody", Name: "x", PID: 1},
+		{V: link.Version, Group: strings.Repeat("g", 65), Name: "x", PID: 1}, {V: link.Version, Group: "analyze\x00", Name: "x", PID: 1},
 	} {
 		j.Conn = uint64(i) + 1
 		ask(j, j.Conn)
 		n++
 	}
-	ask(link.Join{V: 1, Group: "writer", Name: "x", PID: 1, Conn: 0}, 0)
-	ask(link.Join{V: 1, Group: "writer", Name: "x", PID: 1, Conn: 5}, 6)
+	ask(link.Join{V: link.Version, Group: "writer", Name: "x", PID: 1, Conn: 0}, 0)
+	ask(link.Join{V: link.Version, Group: "writer", Name: "x", PID: 1, Conn: 5}, 6)
 	ask([]int{1}, 7)
 	ask(map[string]any{"v": "one"}, 8)
 	for _, b := range [][]byte{nil, []byte("join me"), frames.AppendPacket(nil, frames.Packet{Kind: frames.KindReleases, Conn: 9})} {

@@ -44,7 +44,7 @@ func Run(t *testing.T, s Subject) {
 		{"info", testInfo},
 		{"order", testOrder},
 		{"frames", testFrames},
-		{"checksums", testSums},
+		{"checksums", testChecksums},
 		{"give up a frame", testGiveUp},
 		{"dst of another size", testSize},
 		{"cancelled", testCancelled},
@@ -94,12 +94,17 @@ func grab(t *testing.T, c camera.Camera) camera.Grabbed {
 
 const guard = 64
 
-// retrieve gets the pixels into memory with guards around it.
+// retrieve gets the pixels.
 func retrieve(t *testing.T, c camera.Camera) []byte {
 	t.Helper()
-	n := c.Info().Geometry.FrameBytes()
+	return guarded(t, c.Info().Geometry.FrameBytes(), c.Retrieve)
+}
+
+// guarded has n bytes written that have guards around them.
+func guarded(t *testing.T, n int, write func(dst []byte) error) []byte {
+	t.Helper()
 	b := bytes.Repeat([]byte{0xA5}, n+2*guard)
-	if err := c.Retrieve(b[guard : guard+n : guard+n]); err != nil {
+	if err := write(b[guard : guard+n : guard+n]); err != nil {
 		t.Fatalf("retrieve: %v", err)
 	}
 	for _, g := range [][]byte{b[:guard], b[guard+n:]} {

@@ -8,43 +8,46 @@ import (
 	"github.com/sluicedaq/sluice/internal/camera"
 )
 
-// testSums: a checksum that the camera makes is that of the pixels, which are those that Retrieve gives; what is refused
-// there is refused here.
-func testSums(t *testing.T, s Subject) {
+// testChecksums: a checksum that the camera makes is that of the pixels, which are those that Retrieve gives; what is
+// refused there is refused here.
+func testChecksums(t *testing.T, s Subject) {
 	c, closing := device(t, s.Open)
 	defer closing()
-	summer, ok := c.(camera.Summer)
+	sums, ok := c.(camera.Checksummer)
 	if !ok {
 		return
 	}
-	sum := func(dst []byte) error {
-		_, err := summer.RetrieveSum(dst)
+	retrieve := func(dst []byte) error {
+		_, err := sums.RetrieveChecksum(dst)
 		return err
 	}
-	dst := make([]byte, c.Info().Geometry.FrameBytes())
-	wantOrder(t, "retrieve before start", sum(dst))
+	n := c.Info().Geometry.FrameBytes()
+	wantOrder(t, "retrieve before start", retrieve(make([]byte, n)))
 	start(t, c)
-	wantOrder(t, "retrieve before grab", sum(dst))
+	wantOrder(t, "retrieve before grab", retrieve(make([]byte, n)))
 	k := newClock(t, c)
 	for range 4 {
 		g := grab(t, c)
-		n := k.next(t, s, g)
-		crc, err := summer.RetrieveSum(dst)
-		if err != nil {
-			t.Fatal(err)
+		seq := k.next(t, s, g)
+		var crc uint32
+		got := guarded(t, n, func(dst []byte) (err error) {
+			crc, err = sums.RetrieveChecksum(dst)
+			return err
+		})
+		if made := crc32.Checksum(got, crc32.MakeTable(crc32.Castagnoli)); crc != 0 && crc != made {
+			t.Errorf("frame %d: the camera's checksum is %08x, the pixels' %08x", seq, crc, made)
 		}
-		if made := crc32.Checksum(dst, crc32.MakeTable(crc32.Castagnoli)); crc != 0 && crc != made {
-			t.Errorf("frame %d: the camera's checksum is %08x, the pixels' %08x", n, crc, made)
-		}
-		want := make([]byte, len(dst))
 		if s.Pixels == nil || g.Incomplete {
 			continue
 		}
-		if s.Pixels(want, n); !bytes.Equal(dst, want) {
-			t.Fatalf("frame %d (id %d) has wrong pixels", n, g.FrameID)
+		want := make([]byte, n)
+		if s.Pixels(want, seq); !bytes.Equal(got, want) {
+			t.Fatalf("frame %d (id %d) has wrong pixels", seq, g.FrameID)
 		}
 	}
-	wantOrder(t, "second retrieve", sum(dst))
+	wantOrder(t, "second retrieve", retrieve(make([]byte, n)))
 	grab(t, c)
-	wantOrder(t, "retrieve into a byte too few", sum(dst[1:]))
+	wantOrder(t, "retrieve into a byte too few", retrieve(make([]byte, n-1)))
+	wantOrder(t, "retrieve into a byte too many", retrieve(make([]byte, n+1)))
+	wantOrder(t, "retrieve into nothing", retrieve(nil))
 }

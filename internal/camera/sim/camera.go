@@ -12,10 +12,10 @@ import (
 )
 
 var (
-	_ camera.Camera = (*Camera)(nil)
-	_ camera.Seeker = (*Camera)(nil)
-	_ camera.Summer = (*Camera)(nil)
-	_ camera.Pauser = pausable{}
+	_ camera.Camera      = (*Camera)(nil)
+	_ camera.Seeker      = (*Camera)(nil)
+	_ camera.Checksummer = (*Camera)(nil)
+	_ camera.Pauser      = pausable{}
 )
 
 // Camera is the simulated camera. It has no goroutine of its own: a free-running one works out at each Grab
@@ -174,13 +174,13 @@ func (c *Camera) Retrieve(dst []byte) error {
 	return nil
 }
 
-// RetrieveSum implements [camera.Summer], for the pattern whose pixels are copied.
-func (c *Camera) RetrieveSum(dst []byte) (uint32, error) {
+// RetrieveChecksum implements [camera.Checksummer], for the pattern whose pixels are copied.
+func (c *Camera) RetrieveChecksum(dst []byte) (uint32, error) {
 	if err := c.take(dst); err != nil {
 		return 0, err
 	}
-	if p, ok := c.pattern.(summing); ok {
-		return p.fillSum(dst, c.grabbed), nil
+	if p, ok := c.pattern.(checksumming); ok {
+		return p.fillChecksum(dst, c.grabbed), nil
 	}
 	c.pattern.Fill(dst, c.grabbed)
 	return 0, nil

@@ -15,10 +15,10 @@ type Pattern interface {
 	Fill(dst []byte, seq uint64)
 }
 
-// summing is a Pattern that makes a frame's checksum on the way.
-type summing interface {
-	// fillSum is Fill, and returns the CRC-32C of dst.
-	fillSum(dst []byte, seq uint64) uint32
+// checksumming is a Pattern that makes a frame's checksum on the way.
+type checksumming interface {
+	// fillChecksum is Fill, and returns the CRC-32C of dst.
+	fillChecksum(dst []byte, seq uint64) uint32
 }
 
 // NewPattern makes the pattern of c, which must be one that [Parse] could have returned.
@@ -95,8 +95,8 @@ func (c counter) Fill(dst []byte, seq uint64) {
 	})
 }
 
-// fillSum implements summing.
-func (c counter) fillSum(dst []byte, seq uint64) (crc uint32) {
+// fillChecksum implements checksumming.
+func (c counter) fillChecksum(dst []byte, seq uint64) (crc uint32) {
 	past := len(dst) >= pastBytes
 	c.pieces(dst, seq, func(to, from []byte) {
 		if past {

@@ -79,9 +79,9 @@ func TestCounter(t *testing.T) {
 	}
 }
 
-// TestSum: the checksum that is made on the way is that of the pixels, which are the pattern's: of frames that are
+// TestChecksum: the checksum that is made on the way is that of the pixels, which are the pattern's: of frames that are
 // written past the cache and of others, at every place of the table.
-func TestSum(t *testing.T) {
+func TestChecksum(t *testing.T) {
 	for _, size := range append(sizes, struct{ w, h int }{1024, 64}, struct{ w, h int }{1025, 333}) {
 		for _, dtype := range []string{"uint8", "uint16"} {
 			p, c := pattern(t, fmt.Sprintf("sim:?pattern=counter&width=%d&height=%d&dtype=%s", size.w, size.h, dtype))
@@ -90,7 +90,7 @@ func TestSum(t *testing.T) {
 			for _, seq := range []uint64{0, 1, 2, 400, 499, 500, 501, 1 << 50} {
 				p.Fill(want, seq)
 				b := guarded(t, n)
-				if got := p.(summing).fillSum(b, seq); got != crc32.Checksum(want, crc32.MakeTable(crc32.Castagnoli)) || !bytes.Equal(b, want) {
+				if got := p.(checksumming).fillChecksum(b, seq); got != crc32.Checksum(want, crc32.MakeTable(crc32.Castagnoli)) || !bytes.Equal(b, want) {
 					t.Fatalf("%dx%d %s frame %d: checksum %08x, or other pixels", size.w, size.h, dtype, seq, got)
 				}
 			}

@@ -218,8 +218,7 @@ func (p *pool) look(o frames.Offer, began time.Time) (*frames.Frame, time.Durati
 		a.refs++
 		at := a.slot * p.stride
 		h := frames.Header{
-			Run: p.spec.Run, Seq: o.Seq, FrameID: o.FrameID, DeviceNS: o.DeviceNS, HostNS: o.HostNS, Checksum: o.Checksum,
-			Geometry: p.spec.Geometry,
+			Run: p.spec.Run, Seq: o.Seq, FrameID: o.FrameID, DeviceNS: o.DeviceNS, HostNS: o.HostNS, Geometry: p.spec.Geometry,
 		}
 		return frames.NewFrame(h, p.mem[at:at+size:at+p.stride], nil, func() { p.release(k, a) }), 0, nil
 	case slices.Contains(p.voids, k):

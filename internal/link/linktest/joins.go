@@ -119,11 +119,11 @@ func refusals(k *kit) {
 	}
 	defer undo()
 	j = joinOf("w9")
-	j.V, j.Conn = 2, 77
+	j.V, j.Conn = link.Version+1, 77
 	k.publish(up, ".link.join.writer", frames.Packet{Kind: frames.KindJoin, Conn: 77, Body: mustJSON(j)})
 	select {
 	case p := <-answers:
-		if !strings.Contains(string(p.Body), "version 2") {
+		if !strings.Contains(string(p.Body), fmt.Sprintf("version %d", link.Version+1)) {
 			k.Errorf("another version is answered with %s", p.Body)
 		}
 	case <-k.ctx.Done():
@@ -294,7 +294,7 @@ func flood(k *kit) {
 	const many = 3000
 	for i := range many {
 		j := joinOf(fmt.Sprintf("x%d", i%(many/2)))
-		j.V, j.Conn, j.Nonce, j.PID = 1, uint64(i+1), strconv.Itoa(i), -1
+		j.V, j.Conn, j.Nonce, j.PID = link.Version, uint64(i+1), strconv.Itoa(i), -1
 		k.publish(up, ".link.join.writer", frames.Packet{Kind: frames.KindJoin, Conn: j.Conn, Body: mustJSON(j)})
 	}
 	// The answer to the last request says that all are dealt with.

@@ -34,13 +34,13 @@ func malformed(k *kit) {
 		return packet(frames.Packet{Kind: frames.KindJoin, Conn: conn, Body: mustJSON(j)})
 	}
 	thief := joinOf("thief")
-	thief.V, thief.Conn = 1, conn
+	thief.V, thief.Conn = link.Version, conn
 	crossed := joinOf("w0")
-	crossed.V, crossed.Conn = 1, conn+1
+	crossed.V, crossed.Conn = link.Version, conn+1
 	huge := joinOf("w0")
-	huge.V, huge.Conn, huge.Host = 1, conn, strings.Repeat("h", 900_000)
+	huge.V, huge.Conn, huge.Host = link.Version, conn, strings.Repeat("h", 900_000)
 	welcome := joinOf("w0")
-	welcome.V, welcome.Conn = 1, conn
+	welcome.V, welcome.Conn = link.Version, conn
 	data := map[string][]byte{
 		"nothing":              nil,
 		"short":                good[:31],
@@ -64,7 +64,7 @@ func malformed(k *kit) {
 		"join is huge":         join(huge)[:800_000],
 		"join is no object":    packet(frames.Packet{Kind: frames.KindJoin, Conn: conn, Body: []byte("7")}),
 		"join without a body":  packet(frames.Packet{Kind: frames.KindJoin, Conn: conn}),
-		"welcome":              packet(frames.Packet{Kind: frames.KindWelcome, Conn: conn, Body: []byte(`{"v":1,"refused":"go"}`)}),
+		"welcome":              packet(frames.Packet{Kind: frames.KindWelcome, Conn: conn, Body: []byte(`{"v":2,"refused":"go"}`)}),
 	}
 	for _, subject := range []string{
 		".link.join.writer", ".link.join.analyze", ".link.up.writer.w0", ".link.up.analyze.w0", ".link.down.writer.w0", ".link.up.writer.other", ".link.up.writer.NO", ".link.up.$.w0",

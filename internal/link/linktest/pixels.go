@@ -159,7 +159,10 @@ func pixels(k *kit) {
 		}
 		want := frames.Header{
 			Run: src.Armed().Spec.Run, Seq: uint64(i), FrameID: offers[i].FrameID, DeviceNS: offers[i].DeviceNS,
-			HostNS: offers[i].HostNS, Checksum: offers[i].Checksum, Geometry: src.Armed().Spec.Geometry,
+			HostNS: offers[i].HostNS, Geometry: src.Armed().Spec.Geometry,
+		}
+		if f.Frame.Checksum != 0 { // a carrier may leave it out
+			want.Checksum = offers[i].Checksum
 		}
 		if f.Frame.Header != want || f.Offer != offers[i] {
 			k.Errorf("frame %d is %+v by offer %+v, want %+v by %+v", i, f.Frame.Header, f.Offer, want, offers[i])
