@@ -193,7 +193,7 @@ func (p *impostor) garbage(good frames.Offer) (message, offer, stale uint64) {
 		kind frames.Kind
 		body []byte
 	}{
-		{frames.KindFrames, nil}, {frames.KindFrames, make([]byte, 55)}, {frames.KindFrames, bytes.Repeat([]byte{0xff}, 112)},
+		{frames.KindFrames, nil}, {frames.KindFrames, make([]byte, 55)}, {frames.KindFrames, bytes.Repeat([]byte{0xff}, 111)},
 		{frames.KindAssign, make([]byte, 17)}, {frames.KindAssign, frames.AppendAssignment(nil, frames.Assignment{Shard: last, Epoch: 1})},
 		{frames.KindAssign, frames.AppendAssignment(nil, frames.Assignment{Shard: 1, Epoch: 0})},
 		{frames.KindLosses, make([]byte, 64)}, {frames.KindLosses, lossOf(6, 4)}, {frames.KindLosses, lossOf(1<<62, 1)}, {frames.KindLosses, lossOf(0, last)},
@@ -209,6 +209,7 @@ func (p *impostor) garbage(good frames.Offer) (message, offer, stale uint64) {
 		func(o *frames.Offer) { o.Seq++ }, func(o *frames.Offer) { o.Seq = last }, func(o *frames.Offer) { o.Slot++ },
 		func(o *frames.Offer) { o.Generation++ }, func(o *frames.Offer) { o.Generation += 2 }, func(o *frames.Offer) { o.Generation = 0 },
 		func(o *frames.Offer) { o.Generation = last }, func(o *frames.Offer) { o.HostNS = -1 }, func(o *frames.Offer) { o.FrameID = 0; o.DeviceNS = 1 << 62 },
+		func(o *frames.Offer) { o.Checksum++ },
 	} {
 		o := good
 		change(&o)
@@ -219,7 +220,8 @@ func (p *impostor) garbage(good frames.Offer) (message, offer, stale uint64) {
 			stale++
 		}
 	}
-	return message, offer, stale
+	p.say(frames.KindFrames, bytes.Repeat([]byte{0xff}, 2*frames.OfferSize))
+	return message, offer + 2, stale
 }
 
 func lossOf(seq, count uint64) []byte {
