@@ -69,7 +69,7 @@ func FuzzListener(f *testing.F) {
 	good := join(Join{V: Version, Group: "writer", Name: "w0", PID: 1, Conn: 7})
 	f.Add(good, frames.AppendPacket(nil, frames.Packet{Kind: frames.KindReady, Conn: 7, N: 1, Body: []byte(`{}`)}))
 	f.Add(join(Join{V: Version, Group: "writer", Name: "w0", PID: 2, Conn: 7}), good)
-	f.Add(join(Join{V: Version, Group: "x", Name: "../w0", PID: -1, Conn: 0, Claims: []Claim{{1, 2}}}), []byte("SLU1"))
+	f.Add(join(Join{V: Version + 1, Group: "x", Name: "../w0", PID: -1, Conn: 0, Claims: []Claim{{1, 2}}}), []byte("SLU1"))
 	f.Fuzz(func(t *testing.T, asked, said []byte) {
 		w := &wire{}
 		lis, err := Listen(ListenerConfig{
