@@ -137,18 +137,12 @@ func (s *Shard) allocate(end int64) error {
 		return nil
 	}
 	have := s.space.allocated
-	if err := s.store.roomForFrames(); err != nil && !s.sealing {
-		return err
-	}
 	want := max(end, s.wanted(have))
-	err := s.data.Allocate(have, want-have)
+	err := s.extend(have, want)
 	if vfs.IsFull(err) && want > end {
 		// The rest of the shard may be lost frames, or never come.
-		err = s.data.Allocate(have, end-have)
-		if err == nil {
-			s.space.allocated = end
-			return nil
-		}
+		want = end
+		err = s.extend(have, want)
 	}
 	switch {
 	case err == nil:
@@ -159,6 +153,30 @@ func (s *Shard) allocate(end int64) error {
 		return fmt.Errorf("allocating %d bytes for shard %d: %w", end-have, s.no, err)
 	}
 	return nil
+}
+
+// extend has the disk give the file what lies between have and end, all of it or nothing: what is left of a full disk is
+// for the ledgers and the metadata of all writers. ext4 keeps what it got before it was full; and between a look at what was set aside and
+// the allocation another writer may have begun to use that.
+func (s *Shard) extend(have, end int64) error {
+	err := s.room()
+	if err == nil {
+		if err = s.data.Allocate(have, end-have); err == nil {
+			err = s.room()
+		}
+		if vfs.IsFull(err) {
+			err = errors.Join(err, s.data.Truncate(have))
+		}
+	}
+	return err
+}
+
+// room is roomForFrames; what comes last in a shard is no frame.
+func (s *Shard) room() error {
+	if s.sealing {
+		return nil
+	}
+	return s.store.roomForFrames()
 }
 
 // wanted is up to where the file should be allocated when it is allocated up to have: the whole shard where its

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 
 	"github.com/sluicedaq/sluice/internal/run"
 	"github.com/sluicedaq/sluice/internal/vfs"
@@ -16,6 +17,9 @@ const (
 	spareBase   = 1 << 20 // bytes: ledgers, metadata, journals
 	spareShards = 4       // that are open at a time, about
 	spareFrame  = 64      // bytes of each of their frames: columns and index
+
+	spareTries = 5
+	sparePause = 10 * time.Millisecond
 )
 
 // makeSpare sets the space aside. Where the file system can't, there is none.
@@ -49,7 +53,15 @@ func (s *Store) withSpare(do func() error) error {
 	if gone := ignoreNotExist(s.fs.Remove(s.at.work(spareName))); gone != nil {
 		return err
 	}
-	return do()
+	err = do()
+	for range spareTries {
+		if !vfs.IsFull(err) || errors.Is(err, ErrBroken) {
+			return err
+		}
+		<-time.After(sparePause) // another writer gives back what it just took, seeing that the file is gone
+		err = do()
+	}
+	return err
 }
 
 // roomForFrames returns an error that vfs.IsFull knows once the space that was set aside is in use: it is not for
