@@ -23,10 +23,10 @@ func summary(h *host, captured uint64) run.Summary {
 func TestArmWithout(t *testing.T) {
 	two := writers
 	two.Required = 2
-	h := newHost(t, setup{groups: []Group{two, newest}, join: 100 * time.Millisecond})
-	wantError(t, h.Arm(t.Context(), h.config()), ErrNoMember, "0 of 2 writer processes have joined after 100ms")
+	h := newHost(t, setup{groups: []Group{two, newest}, join: time.Second})
+	wantError(t, h.Arm(t.Context(), h.config()), ErrNoMember, "0 of 2 writer processes have joined after 1s")
 	w := h.writer("w1")
-	wantError(t, h.Arm(t.Context(), h.config()), ErrNoMember, "1 of 2 writer processes have joined after 100ms")
+	wantError(t, h.Arm(t.Context(), h.config()), ErrNoMember, "1 of 2 writer processes have joined after 1s")
 	h.until("w1 is told that it is over", func() bool { return len(w.Seen(frames.KindClosed)) == 1 })
 	h.writer("w2")
 	h.arm()
@@ -68,7 +68,7 @@ func TestArmRefused(t *testing.T) {
 
 // TestArmWithoutAnalyser: an analyser that refuses or hangs keeps no run from beginning.
 func TestArmWithoutAnalyser(t *testing.T) {
-	h := newHost(t, setup{groups: []Group{writers, newest}, slots: 4, spare: 2, join: 100 * time.Millisecond})
+	h := newHost(t, setup{groups: []Group{writers, newest}, slots: 4, spare: 2, join: time.Second})
 	h.writer("w1")
 	h.consumer(dispatchtest.Config{Group: "analyze", Name: "a1", Refuse: "no"})
 	h.consumer(dispatchtest.Config{Group: "analyze", Name: "a2", Silent: true})
