@@ -156,16 +156,22 @@ func (s *Shard) allocate(end int64) error {
 }
 
 // extend has the disk give the file what lies between have and end, all of it or nothing: what is left of a full disk is
-// for the ledgers and the metadata of all writers. ext4 keeps what it got before it was full; and between a look at what was set aside and
-// the allocation another writer may have begun to use that.
+// for the ledgers and the metadata of all writers. ext4 keeps what it got before it was full; and between a look at what
+// was set aside and the allocation another writer may have begun to use that.
 func (s *Shard) extend(have, end int64) error {
-	err := s.room()
-	if err == nil {
-		if err = s.data.Allocate(have, end-have); err == nil {
-			err = s.room()
-		}
-		if vfs.IsFull(err) {
-			err = errors.Join(err, s.data.Truncate(have))
+	if err := s.room(); err != nil {
+		return err
+	}
+	before, err := s.data.Size() // a file that is recovered has frames behind what was allocated here
+	if err != nil {
+		return err
+	}
+	if err = s.data.Allocate(have, end-have); err == nil {
+		err = s.room()
+	}
+	if vfs.IsFull(err) {
+		if kept := s.data.Truncate(before); kept != nil {
+			return fmt.Errorf("%w; giving back what it got: %w", err, kept)
 		}
 	}
 	return err
