@@ -97,7 +97,7 @@ func (s *station) checkTransitions(first int, action string) {
 	all := s.backpressure.All()
 	state := bus.BudgetOpen
 	for i, b := range all {
-		low, high := int64(0), b.Limit/2-1 // open
+		low, high := int64(0), b.Limit/2 // open: at most the low watermark
 		switch b.To {
 		case bus.BudgetThrottled:
 			low, high = b.Limit*3/4, b.Limit
